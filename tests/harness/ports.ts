@@ -1,0 +1,14 @@
+const given = new Set<number>();
+
+/** A TCP port of loopback that nothing listens on now, never the same twice in this process. */
+export function freePort(): number {
+  while (true) {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = listener.addr as Deno.NetAddr;
+    listener.close();
+    if (!given.has(port)) {
+      given.add(port);
+      return port;
+    }
+  }
+}
