@@ -1,0 +1,255 @@
+/**
+ * The auth API: one table of method → who may call it → what its parameters look like.
+ *
+ * The transport is JSON-RPC 2.0, one message a frame (frames.ts), over the `auth-api` subsystem of
+ * the auth server's SSH port. Results are in types.ts. The server refuses a call before it looks
+ * at the parameters unless the caller's kind is listed, and refuses unknown parameters.
+ */
+import { z } from "zod";
+import type { Node, Proxy } from "../resources/types.ts";
+import type {
+  AuditEmitResult,
+  AuthoritiesResult,
+  CallerKind,
+  HostCertificates,
+  JoinTokenInfo,
+  NodeListResult,
+  PingResult,
+  ResourceListResult,
+  ResourceRef,
+  SignupInfo,
+  SignupLink,
+  StatusResult,
+  UserCertificates,
+  UserListResult,
+  WatchKind,
+} from "./types.ts";
+import type { AuditEvent } from "../audit/events.ts";
+import type { User } from "../resources/types.ts";
+
+export interface ApiMethod<P extends z.ZodType, R> {
+  readonly callers: readonly CallerKind[];
+  readonly params: P;
+  /** Carries the result type only; never set. */
+  readonly result?: R;
+}
+
+function method<R>() {
+  return <P extends z.ZodType>(callers: readonly CallerKind[], params: P): ApiMethod<P, R> => ({
+    callers,
+    params,
+  });
+}
+
+const ANY: readonly CallerKind[] = ["admin", "user", "node", "proxy", "joining"];
+
+const DAY = 24 * 3600_000;
+
+const text = (max: number) => z.string().max(max);
+const name = text(255).min(1);
+const names = z.array(name).max(100);
+const secret = text(512).min(1);
+const authorizedKey = text(8192).min(1);
+const spki = text(4096).min(1);
+const ttlMs = z.number().int().min(1).max(10 * 365 * DAY);
+const empty = z.strictObject({});
+/** A resource or an event: its own schema checks it where it is used. */
+const resource = <T extends object>() =>
+  z.custom<T>((v) => typeof v === "object" && v !== null && !Array.isArray(v), "must be an object");
+
+const hostAddresses = {
+  /** Names and addresses of the host that go into its certificates. */
+  additional_principals: names.default([]),
+  dns_names: names.default([]),
+  tls_public_key: spki.optional(),
+};
+
+export const RESOURCE_KINDS = [
+  "user",
+  "role",
+  "token",
+  "node",
+  "proxy",
+  "cert_authority",
+  "cluster_config",
+] as const;
+
+const WATCH_KINDS: readonly WatchKind[] = [
+  "node",
+  "proxy",
+  "role",
+  "user",
+  "cert_authority",
+  "cluster_config",
+];
+
+export const methods = {
+  ping: method<PingResult>()(ANY, empty),
+  /** User and host CA of this cluster, public halves. */
+  authorities: method<AuthoritiesResult>()(ANY, empty),
+
+  // Hosts
+  /** Certifies the key that the connection authenticated with. */
+  join: method<HostCertificates>()(
+    ["joining"],
+    z.strictObject({
+      token: secret,
+      host_id: z.uuid(),
+      node_name: name,
+      role: z.enum(["Node", "Proxy"]),
+      ...hostAddresses,
+    }),
+  ),
+  /** New certificates for the same host, key and role, with today's addresses. */
+  "host.renew": method<HostCertificates>()(
+    ["node", "proxy"],
+    z.strictObject({ node_name: name.optional(), ...hostAddresses }),
+  ),
+  "nodes.heartbeat": method<{ expires: string }>()(
+    ["node"],
+    z.strictObject({ node: resource<Node>() }),
+  ),
+  "proxies.heartbeat": method<{ expires: string }>()(
+    ["proxy"],
+    z.strictObject({ proxy: resource<Proxy>() }),
+  ),
+  /** A user gets the nodes where the roles of the certificate give some login. */
+  "nodes.list": method<NodeListResult>()(
+    ["admin", "user", "proxy"],
+    z.strictObject({
+      labels: z.record(name, text(1024)).optional(),
+      /** Every word must occur in the host name, the address, the id or a label. */
+      search: text(1024).optional(),
+      limit: z.number().int().min(1).max(5000).default(1000),
+      after: text(255).optional(),
+    }),
+  ),
+  /** Answers at once; the events come as `watch.event` notifications. See types.ts. */
+  watch: method<{ watch_id: string }>()(
+    ["admin", "node", "proxy"],
+    z.strictObject({ kinds: z.array(z.enum(WATCH_KINDS)).min(1).max(16) }),
+  ),
+  "watch.stop": method<Record<never, never>>()(
+    ["admin", "node", "proxy"],
+    z.strictObject({ watch_id: text(64) }),
+  ),
+  "audit.emit": method<AuditEmitResult>()(
+    ["node", "proxy"],
+    z.strictObject({ events: z.array(resource<AuditEvent>()).max(1000) }),
+  ),
+
+  // People, spoken for by the proxy
+  "auth.login": method<UserCertificates>()(
+    ["proxy"],
+    z.strictObject({
+      user: text(255),
+      password: text(1024),
+      otp_token: text(64).optional(),
+      public_key: authorizedKey,
+      tls_public_key: spki.optional(),
+      ttl_ms: ttlMs.optional(),
+      /** "host:port" of the person's client, for the audit log. */
+      client_addr: text(255),
+    }),
+  ),
+  /** What an invite or reset link is for. Asking does not use it up. */
+  "signup.get": method<SignupInfo>()(["proxy"], z.strictObject({ token: secret })),
+  /** Sets the password (and the second factor) and uses the link up. */
+  "signup.complete": method<{ user: string }>()(
+    ["proxy"],
+    z.strictObject({ token: secret, password: text(1024), otp_token: text(64).optional() }),
+  ),
+
+  // Administration
+  "users.create": method<SignupLink>()(
+    ["admin"],
+    z.strictObject({
+      name,
+      /** Default: the user's own name. */
+      logins: names.optional(),
+      /** Default: ["admin"]. */
+      roles: names.optional(),
+      /** Of the invite: default 1 h, at most 48 h. */
+      ttl_ms: ttlMs.optional(),
+    }),
+  ),
+  /** Password and second factor stop to work at once. TTL of the link: default 8 h, at most 24 h. */
+  "users.reset": method<SignupLink>()(
+    ["admin"],
+    z.strictObject({ name, ttl_ms: ttlMs.optional() }),
+  ),
+  "users.update": method<{ user: User }>()(
+    ["admin"],
+    z.strictObject({ name, roles: names.optional(), logins: names.optional() }),
+  ),
+  "users.list": method<UserListResult>()(["admin"], empty),
+  "users.delete": method<Record<never, never>>()(["admin"], z.strictObject({ name })),
+  "tokens.create": method<{ token: string; expires: string }>()(
+    ["admin"],
+    z.strictObject({
+      /** Of "node", "proxy" (any case). */
+      roles: z.array(text(64)).min(1).max(8),
+      ttl_ms: ttlMs.optional(),
+      /** Default: 16 random bytes as hex. */
+      value: secret.optional(),
+    }),
+  ),
+  "tokens.list": method<{ tokens: JoinTokenInfo[] }>()(["admin"], empty),
+  "tokens.delete": method<Record<never, never>>()(
+    ["admin"],
+    // The token itself or its id.
+    z.strictObject({ token: secret }),
+  ),
+  /** Not capped by the roles' max_session_ttl. */
+  "sign.user": method<UserCertificates>()(
+    ["admin"],
+    z.strictObject({
+      user: name,
+      ttl_ms: ttlMs.optional(),
+      public_key: authorizedKey,
+      tls_public_key: spki.optional(),
+    }),
+  ),
+  "sign.host": method<{ cert: string }>()(
+    ["admin"],
+    z.strictObject({
+      principals: names.min(1),
+      public_key: authorizedKey,
+      /** Default: does not expire. */
+      ttl_ms: ttlMs.optional(),
+    }),
+  ),
+  "resources.list": method<ResourceListResult>()(
+    ["admin"],
+    z.strictObject({
+      kind: z.enum(RESOURCE_KINDS),
+      name: name.optional(),
+      with_secrets: z.boolean().default(false),
+    }),
+  ),
+  "resources.create": method<ResourceRef & { created: boolean }>()(
+    ["admin"],
+    z.strictObject({ resource: resource<object>(), force: z.boolean().default(false) }),
+  ),
+  "resources.delete": method<ResourceRef>()(
+    ["admin"],
+    z.strictObject({ kind: z.enum(RESOURCE_KINDS), name }),
+  ),
+  status: method<StatusResult>()(["admin"], empty),
+} satisfies Record<string, ApiMethod<z.ZodType, unknown>>;
+
+export type ApiMethods = typeof methods;
+export type MethodName = keyof ApiMethods;
+
+/** What a client may send: parameters with defaults are optional. */
+export type ApiParams<M extends MethodName> = z.input<ApiMethods[M]["params"]>;
+/** What a handler gets. */
+export type ParsedParams<M extends MethodName> = z.output<ApiMethods[M]["params"]>;
+export type ApiResult<M extends MethodName> = NonNullable<ApiMethods[M]["result"]>;
+
+/** What each kind of caller may watch. */
+export const WATCHABLE: Record<"admin" | "node" | "proxy", readonly WatchKind[]> = {
+  admin: WATCH_KINDS,
+  node: ["proxy", "role", "cert_authority", "cluster_config"],
+  proxy: ["node", "proxy", "role", "cert_authority", "cluster_config"],
+};
