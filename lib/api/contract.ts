@@ -6,7 +6,7 @@
  * at the parameters unless the caller's kind is listed, and refuses unknown parameters.
  */
 import { z } from "zod";
-import type { Node, Proxy } from "../resources/types.ts";
+import type { Node, Proxy, User } from "../resources/types.ts";
 import type {
   AuditEmitResult,
   AuthoritiesResult,
@@ -25,7 +25,6 @@ import type {
   WatchKind,
 } from "./types.ts";
 import type { AuditEvent } from "../audit/events.ts";
-import type { User } from "../resources/types.ts";
 
 export interface ApiMethod<P extends z.ZodType, R> {
   readonly callers: readonly CallerKind[];

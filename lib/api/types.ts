@@ -9,7 +9,7 @@
 import type { PublicKey } from "../sshwire/keys.ts";
 import type { HostRole, UserIdentity } from "../cert/identity.ts";
 import type { PeerAddress } from "../ssh/server.ts";
-import type { AnyResource, CertAuthority, Node, User } from "../resources/types.ts";
+import type { AnyResource, CertAuthority, Node, SecondFactor, User } from "../resources/types.ts";
 
 /** SSH subsystem that carries the API. */
 export const AUTH_API_SUBSYSTEM = "auth-api";
@@ -41,8 +41,6 @@ export interface PingResult {
   caller: { kind: CallerKind; name: string };
   second_factor: SecondFactor;
 }
-
-export type SecondFactor = "off" | "otp";
 
 export interface AuthoritiesResult {
   cluster_name: string;
