@@ -86,8 +86,8 @@ export interface RoleConditions {
   /** Empty matches no node. Values: literal, glob, `^re$` or `{{regexp.match("re")}}`. */
   node_labels: Record<string, string[]>;
   /** Kept for those who bring their roles along; there is no Kubernetes access. */
-  kubernetes_groups: string[];
-  kubernetes_users: string[];
+  kubernetes_groups?: string[];
+  kubernetes_users?: string[];
   rules: Rule[];
 }
 
