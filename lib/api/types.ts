@@ -11,6 +11,8 @@ import type { HostRole, UserIdentity } from "../cert/identity.ts";
 import type { PeerAddress } from "../ssh/server.ts";
 import type { AnyResource, CertAuthority, Node, SecondFactor, User } from "../resources/types.ts";
 
+export type { EmitResult as AuditEmitResult } from "../audit/events.ts";
+
 /** SSH subsystem that carries the API. */
 export const AUTH_API_SUBSYSTEM = "auth-api";
 /** SSH user name of a host that has no certificate yet. */
@@ -139,11 +141,6 @@ export interface StatusResult {
   ca_pins: string[];
   user_ca: AuthorityStatus;
   host_ca: AuthorityStatus;
-}
-
-export interface AuditEmitResult {
-  /** Events that were refused for good: do not send them again. All others are on disk. */
-  rejected: { index: number; uid?: string; reason: string }[];
 }
 
 export interface ResourceRef {

@@ -277,21 +277,29 @@ export type StoredEvent = AuditEvent & StoredFields;
 
 export type EventName = AuditEvent["event"];
 
-/** The events a node or a proxy may report; everything else is the auth server's own to say. */
-export const HOST_EVENTS: readonly EventName[] = [
-  "session.start",
-  "session.end",
-  "session.data",
-  "session.rejected",
-  "resize",
-  "exec",
-  "scp",
-  "sftp",
-  "subsystem",
-  "port",
-  "auth",
-  "client.disconnect",
-];
+/** The events each kind of host may report; everything else is the auth server's own to say. */
+export const HOST_EVENTS = {
+  node: [
+    "session.start",
+    "session.end",
+    "session.data",
+    "session.rejected",
+    "resize",
+    "exec",
+    "scp",
+    "sftp",
+    "subsystem",
+    "port",
+    "auth",
+    "client.disconnect",
+  ],
+  proxy: ["auth", "subsystem", "port", "session.rejected", "client.disconnect"],
+} as const satisfies Record<string, readonly EventName[]>;
+
+export interface EmitResult {
+  /** Events that were refused for good: do not send them again. All others are on disk. */
+  rejected: { index: number; uid?: string; reason: string }[];
+}
 
 /** `ei` of session.data: it sorts after everything else of its session, as in Teleport 4. */
 export const SESSION_DATA_INDEX = 2 ** 31 - 2;
