@@ -43,7 +43,11 @@ export function adminRole(): Role {
 export function implicitRole(): Role {
   const role = adminRole();
   role.metadata.name = "default-implicit-role";
-  Object.assign(role.spec.options, { forward_agent: false, permit_x11_forwarding: false });
+  Object.assign(role.spec.options, {
+    forward_agent: false,
+    port_forwarding: false,
+    permit_x11_forwarding: false,
+  });
   role.spec.allow = {
     logins: [],
     namespaces: ["default"],
