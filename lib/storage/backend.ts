@@ -9,7 +9,7 @@
  * of the machine too.
  */
 
-import { LimitExceeded } from "../base/errors.ts";
+import { BadParameter, LimitExceeded } from "../base/errors.ts";
 
 export interface Item {
   key: string;
@@ -99,6 +99,26 @@ export interface Backend {
  * there is now and watches from that revision on.
  */
 export class WatchExpired extends LimitExceeded {}
+
+/** @throws BadParameter for what cannot be a key: it begins with "/" and has no control characters */
+export function assertKey(key: string): void {
+  // deno-lint-ignore no-control-regex
+  if (!/^\/[^\x00-\x1f]{1,1023}$/.test(key)) {
+    throw new BadParameter(`${JSON.stringify(key.slice(0, 100))} cannot be a key of the storage`);
+  }
+}
+
+/** Orders keys as their UTF-8 bytes: UTF-16, which `<` compares, differs beyond U+FFFF. */
+export function compareKeys(a: string, b: string): number {
+  if (a === b) return 0;
+  let i = 0;
+  while (i < a.length && i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  const rank = (text: string) => {
+    const unit = i < text.length ? text.charCodeAt(i) : -1;
+    return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
+  };
+  return rank(a) - rank(b);
+}
 
 /** The least string that is greater than all strings with this prefix in UTF-8 byte order. */
 export function prefixEnd(prefix: string): string | undefined {
