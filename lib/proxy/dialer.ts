@@ -1,0 +1,80 @@
+/** Opens the connection that a relay is made of. */
+import type { Duplex } from "node:stream";
+import { ConnectionProblem, messageOf } from "../base/errors.ts";
+import { formatAddr, type HostPort, parseAddr } from "../base/net.ts";
+import { dialTcp } from "../ssh/stream.ts";
+import type { Route } from "./route.ts";
+
+export const DIAL_TIMEOUT_MS = 30_000;
+
+/** Opens TCP; tests put their own in its place. */
+export type DialTarget = (
+  address: HostPort,
+  o: { timeoutMs: number; signal?: AbortSignal },
+) => Promise<Duplex>;
+
+const dialByTcp: DialTarget = (address, o) => dialTcp({ ...address, ...o });
+
+/**
+ * Connects to what was looked up. A node of the cluster is told first, before SSH begins, which
+ * client this is for: so both ends log the same address. A foreign host is told nothing.
+ *
+ * @throws ConnectionProblem saying which host did not answer
+ */
+export async function dialRoute(
+  route: Route,
+  client: HostPort,
+  o: { dial?: DialTarget; signal?: AbortSignal } = {},
+): Promise<Duplex> {
+  const stream = await open(route, route.node?.spec.hostname, o);
+  if (route.node) stream.write(clientAddressLine(client));
+  return stream;
+}
+
+/**
+ * Connects to the first auth server that answers.
+ *
+ * @throws ConnectionProblem when none does
+ */
+export async function dialAuthServer(
+  addresses: readonly string[],
+  o: { dial?: DialTarget; signal?: AbortSignal } = {},
+): Promise<Duplex> {
+  const failures: string[] = [];
+  for (const address of addresses) {
+    try {
+      return await open(parseAddr(address, 3025), undefined, o);
+    } catch (error) {
+      o.signal?.throwIfAborted();
+      failures.push(messageOf(error));
+    }
+  }
+  throw new ConnectionProblem(
+    `the cluster's auth service is away, try again in a moment (${failures.join("; ")})`,
+  );
+}
+
+/** `Teleport-Proxy{"clientAddr":"1.2.3.4:5"}` and a zero byte, as Teleport's proxies send it. */
+export function clientAddressLine(client: HostPort): Uint8Array {
+  const json = JSON.stringify({ clientAddr: formatAddr(client) });
+  return new TextEncoder().encode(`Teleport-Proxy${json}\0`);
+}
+
+async function open(
+  { host, port }: HostPort,
+  name: string | undefined,
+  o: { dial?: DialTarget; signal?: AbortSignal },
+): Promise<Duplex> {
+  const dial = o.dial ?? dialByTcp;
+  const signal = o.signal ? { signal: o.signal } : {};
+  try {
+    return await dial({ host, port }, { timeoutMs: DIAL_TIMEOUT_MS, ...signal });
+  } catch (error) {
+    o.signal?.throwIfAborted();
+    const whom = name === undefined ? "" : `node "${name}" at `;
+    throw new ConnectionProblem(
+      `cannot connect to ${whom}${formatAddr({ host, port })}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
