@@ -1,7 +1,6 @@
 /** Putting a user's traits into the templates of roles. */
 
-import { assertPrincipal } from "../resources/names.ts";
-import { BadParameter } from "../base/errors.ts";
+import { isPrincipal } from "../cert/names.ts";
 import { parseTemplate } from "../resources/template.ts";
 import type { Role, RoleConditions, Traits } from "../resources/types.ts";
 
@@ -21,7 +20,7 @@ export function resolveRole(role: Role, traits: Traits): Role {
 }
 
 function resolveConditions(conditions: RoleConditions, traits: Traits): RoleConditions {
-  const logins = conditions.logins.flatMap((login) => resolve(login, traits)).filter(isLogin);
+  const logins = conditions.logins.flatMap((login) => resolve(login, traits)).filter(isPrincipal);
   const labels = Object.entries(conditions.node_labels).map(([key, patterns]) => [
     key,
     unique(patterns.flatMap((pattern) => resolve(pattern, traits))),
@@ -46,16 +45,6 @@ function resolve(text: string, traits: Traits): string[] {
 function emailLocal(address: string): string | undefined {
   const found = /^([^\s@"<>,;:\\()[\]]{1,64})@[^\s@"<>,;:\\()[\]]+$/.exec(address.trim());
   return found?.[1];
-}
-
-function isLogin(text: string): boolean {
-  try {
-    assertPrincipal(text);
-    return true;
-  } catch (e) {
-    if (e instanceof BadParameter) return false;
-    throw e;
-  }
 }
 
 function unique(values: string[]): string[] {

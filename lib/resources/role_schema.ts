@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { BadParameter } from "../base/errors.ts";
-import { assertPrincipal } from "./names.ts";
+import { assertPrincipal } from "../cert/names.ts";
 import {
   attempt,
   bool,

@@ -15,7 +15,8 @@ import {
   withDefault,
 } from "./fields.ts";
 import { parseJoinRole } from "./join_roles.ts";
-import { assertLabelKey, assertResourceName, assertTokenName, MAX_LABEL_VALUE } from "./names.ts";
+import { assertLabelKey, assertTokenName, MAX_LABEL_VALUE } from "./names.ts";
+import { assertClusterName, assertName } from "../cert/names.ts";
 import { roleSpec } from "./role_schema.ts";
 import type { AnyResource, Kind, ResourceOf } from "./types.ts";
 
@@ -28,10 +29,10 @@ const labels = z.record(z.string(), labelValue).transform((read, context) => {
   return read;
 });
 
-function metadata(assertName: (name: string) => void) {
+function metadata(checkName: (name: string) => void) {
   return object({
     name: z.string().transform((name, context) => {
-      attempt(context, () => assertName(name));
+      attempt(context, () => checkName(name));
       return name;
     }),
     namespace: withDefault(
@@ -125,9 +126,14 @@ const rotation = object({
   })),
 });
 
+const clusterName = z.string().transform((name, context) => {
+  attempt(context, () => assertClusterName(name));
+  return name;
+});
+
 const certAuthoritySpec = object({
   type: z.enum(["user", "host"]),
-  cluster_name: line(253),
+  cluster_name: clusterName,
   checking_keys: z.array(line(20_000)).min(1),
   signing_keys: optional(z.array(pem("a private key"))),
   tls_key_pairs: withDefault(
@@ -139,7 +145,7 @@ const certAuthoritySpec = object({
   role_map: later("role mapping of trusted clusters"),
 });
 
-const clusterNameSpec = object({ cluster_name: line(253), cluster_id: optional(line(100)) });
+const clusterNameSpec = object({ cluster_name: clusterName, cluster_id: optional(line(100)) });
 
 const clusterConfigSpec = object({
   cluster_id: optional(line(100)),
@@ -158,14 +164,14 @@ function resource<K extends Kind, S extends z.ZodType>(
   kind: K,
   version: string,
   spec: S,
-  assertName = assertResourceName,
+  checkName: (name: string) => void = assertName,
 ) {
   const schema = object({
     kind: z.literal(kind),
     // Teleport writes "user" or "host" here; it must not contradict `spec.type`.
     sub_kind: optional(z.string()),
     version: z.literal(version),
-    metadata: metadata(assertName),
+    metadata: metadata(checkName),
     spec,
   }).superRefine((value, context) => {
     const { sub_kind, spec } = value as { sub_kind?: string; spec: { type?: string } };
@@ -192,6 +198,7 @@ export const schemas: { [K in Kind]: z.ZodType<ResourceOf<K>> } = {
     "cert_authority",
     "v2",
     certAuthoritySpec satisfies Fits<"cert_authority">,
+    assertClusterName,
   ),
   cluster_name: resource("cluster_name", "v2", clusterNameSpec satisfies Fits<"cluster_name">),
   cluster_config: resource(

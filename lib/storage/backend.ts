@@ -9,7 +9,7 @@
  * of the machine too.
  */
 
-import { BadParameter, LimitExceeded } from "../base/errors.ts";
+import { BadParameter, ConnectionProblem, LimitExceeded } from "../base/errors.ts";
 
 export interface Item {
   key: string;
@@ -99,6 +99,9 @@ export interface Backend {
  * there is now and watches from that revision on.
  */
 export class WatchExpired extends LimitExceeded {}
+
+/** The backend was closed: nothing will ever work on it again. */
+export class BackendClosed extends ConnectionProblem {}
 
 /** @throws BadParameter for what cannot be a key: it begins with "/" and has no control characters */
 export function assertKey(key: string): void {

@@ -1,7 +1,7 @@
 import { Backoff, sleep } from "../base/backoff.ts";
 import { log } from "../base/log.ts";
 import { messageOf } from "../base/errors.ts";
-import type { Backend, BackendEvent, Item } from "./backend.ts";
+import { type Backend, BackendClosed, type BackendEvent, type Item } from "./backend.ts";
 
 /** `init`: everything that was there has been told, what follows are changes. */
 export type FollowEvent = BackendEvent | { type: "init" };
@@ -20,15 +20,16 @@ export async function* follow(
   options: { signal?: AbortSignal } = {},
 ): AsyncGenerator<FollowEvent> {
   const backoff = new Backoff({ minMs: 100, maxMs: 10_000 });
-  const known = new Set<string>();
+  /** Newest revision told of each item: a watch that begins before the list repeats older ones. */
+  const known = new Map<string, number>();
   let started = false;
   while (!options.signal?.aborted) {
     try {
       const after = await backend.revision();
-      const gone = new Set(known);
+      const gone = new Set(known.keys());
       for await (const item of pages(backend, prefix)) {
         gone.delete(item.key);
-        known.add(item.key);
+        known.set(item.key, item.revision);
         yield { type: "put", item };
       }
       for (const key of gone) {
@@ -39,12 +40,15 @@ export async function* follow(
       started = true;
       for await (const event of backend.watch(prefix, { ...options, after })) {
         backoff.reset();
-        if (event.type === "put") known.add(event.item.key);
-        else known.delete(event.key);
+        const { key, revision } = event.type === "put" ? event.item : event;
+        if (revision <= (known.get(key) ?? 0)) continue;
+        if (event.type === "put") known.set(key, revision);
+        else known.delete(key);
         yield event;
       }
       return;
     } catch (e) {
+      if (e instanceof BackendClosed) return;
       log("storage").warn("A watch is started anew", { prefix, reason: messageOf(e) });
       await sleep(backoff.next(), options.signal).catch(() => {});
     }
