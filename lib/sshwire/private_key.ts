@@ -10,6 +10,8 @@ import { BadParameter } from "../base/errors.ts";
 import { WireReader, WireWriter } from "./codec.ts";
 import { curves } from "./ecdsa.ts";
 import {
+  equalKeys,
+  type KeyType,
   parsePublicKey,
   type PrivateKey,
   privateKeyFromObject,
@@ -22,6 +24,7 @@ import {
 const magic = utf8Encode("openssh-key-v1\0");
 const begin = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const end = "-----END OPENSSH PRIVATE KEY-----";
+const pemBlock = /-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----[A-Za-z0-9+/=\s]+-----END \1-----/;
 const blockBytes = 8;
 const maxPem = 64 * 1024;
 
@@ -71,10 +74,11 @@ export function decodePrivateKey(pem: string): { key: PrivateKey; comment: strin
   const text = pem.trim().replaceAll("\r\n", "\n");
   if (text.startsWith(begin)) return decodeOpenssh(text);
   if (/^-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(text)) throw encrypted();
-  if (!/^-----BEGIN (?:RSA |EC )?PRIVATE KEY-----$/m.test(text)) {
+  const block = pemBlock.exec(text)?.[0];
+  if (block === undefined) {
     throw new BadParameter("This is not a private key: expected an OpenSSH or PEM key file");
   }
-  const keyObject = importKey(() => createPrivateKey(text));
+  const keyObject = importKey(() => createPrivateKey(block));
   return { key: requirePair(privateKeyFromObject(keyObject)), comment: "" };
 }
 
@@ -105,7 +109,7 @@ function takeMagic(reader: WireReader): Uint8Array {
 function decodeSecretSection(secret: Uint8Array, publicKey: PublicKey) {
   const reader = new WireReader(secret, "private key");
   if (reader.u32() !== reader.u32()) throw new BadParameter("The private key file is damaged");
-  const key = readPrivateFields(reader);
+  const key = readPrivateFields(readKeyType(reader.utf8()), reader);
   const comment = reader.utf8();
   const padding = reader.rest();
   if (padding.length >= blockBytes || padding.some((byte, i) => byte !== i + 1)) {
@@ -118,18 +122,27 @@ function decodeSecretSection(secret: Uint8Array, publicKey: PublicKey) {
 }
 
 /**
- * Reads what encodePrivateFields() writes.
- * @throws BadParameter
+ * Reads what encodePrivateFields() writes after the key's type. Where `certified` is given, what a
+ * certificate has said already is not repeated in the fields.
+ * @throws BadParameter, also when the result is not the private key of `certified`
  */
-export function readPrivateFields(reader: WireReader): PrivateKey {
-  const type = readKeyType(reader.utf8());
+export function readPrivateFields(
+  type: KeyType,
+  reader: WireReader,
+  certified?: PublicKey,
+): PrivateKey {
   const jwk = type === "ssh-ed25519"
     ? readEd25519(reader)
     : type === "ssh-rsa"
-    ? readRsa(reader)
-    : readEcdsa(type, reader);
-  const keyObject = importKey(() => createPrivateKey({ key: jwk, format: "jwk" }));
-  return requirePair(privateKeyFromObject(keyObject));
+    ? readRsa(reader, certified)
+    : readEcdsa(type, reader, certified);
+  const key = privateKeyFromObject(
+    importKey(() => createPrivateKey({ key: jwk, format: "jwk" })),
+  );
+  if (certified && !equalKeys(key.publicKey, certified)) {
+    throw new BadParameter("The private key is not the certificate's");
+  }
+  return requirePair(key);
 }
 
 type Jwk = JsonWebKeyInput["key"];
@@ -143,8 +156,8 @@ function readEd25519(reader: WireReader): Jwk {
   return { kty: "OKP", crv: "Ed25519", x: base64Url(point), d: base64Url(pair.subarray(0, 32)) };
 }
 
-function readEcdsa(type: keyof typeof curves, reader: WireReader): Jwk {
-  const { keyObject } = readPublicKey(type, reader);
+function readEcdsa(type: keyof typeof curves, reader: WireReader, certified?: PublicKey): Jwk {
+  const { keyObject } = certified ?? readPublicKey(type, reader);
   const d = reader.mpint();
   const { bytes } = curves[type];
   if (d.length === 0 || d.length > bytes) throw new BadParameter("Malformed ecdsa private key");
@@ -152,25 +165,21 @@ function readEcdsa(type: keyof typeof curves, reader: WireReader): Jwk {
   return { ...keyObject.export({ format: "jwk" }), d: base64Url(padded) };
 }
 
-function readRsa(reader: WireReader): Jwk {
-  const [n, e, d, qi, p, q] = [
-    reader.mpint(),
-    reader.mpint(),
-    reader.mpint(),
-    reader.mpint(),
-    reader.mpint(),
-    reader.mpint(),
-  ];
-  const [bigN, bigD, bigP, bigQ] = [toBigInt(n), toBigInt(d), toBigInt(p), toBigInt(q)];
+function readRsa(reader: WireReader, certified?: PublicKey): Jwk {
+  const { n = "", e = "" } = (certified ?? readRsaPublic(reader)).keyObject.export({
+    format: "jwk",
+  });
+  const [d, qi, p, q] = [reader.mpint(), reader.mpint(), reader.mpint(), reader.mpint()];
+  const [bigD, bigP, bigQ] = [toBigInt(d), toBigInt(p), toBigInt(q)];
+  const bigN = toBigInt(Buffer.from(n, "base64url"));
   // Deno's RSA ends the process on some impossible values, so they must not reach it.
   if (bigP * bigQ !== bigN || bigP < 3n || bigQ < 3n || bigD < 3n || bigD >= bigN) {
     throw new BadParameter("Malformed RSA private key");
   }
-  parsePublicKey(new WireWriter().string("ssh-rsa").mpint(e).mpint(n).bytes());
   return {
     kty: "RSA",
-    n: base64Url(n),
-    e: base64Url(e),
+    n,
+    e,
     d: base64Url(d),
     p: base64Url(p),
     q: base64Url(q),
@@ -178,6 +187,13 @@ function readRsa(reader: WireReader): Jwk {
     dq: base64Url(fromBigInt(bigD % (bigQ - 1n))),
     qi: base64Url(qi),
   };
+}
+
+/** A key file has n before e, a public key e before n. */
+function readRsaPublic(reader: WireReader): PublicKey {
+  const n = reader.mpint();
+  const e = reader.mpint();
+  return parsePublicKey(new WireWriter().string("ssh-rsa").mpint(e).mpint(n).bytes());
 }
 
 function importKey(make: () => KeyObject): KeyObject {
