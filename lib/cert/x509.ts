@@ -7,21 +7,30 @@
  * both.
  */
 import "reflect-metadata";
-import { Buffer } from "node:buffer";
-import { createHash, createPublicKey } from "node:crypto";
+import { createHash } from "node:crypto";
 import * as x509 from "@peculiar/x509";
-import { concat, constantTimeEqual, equalBytes } from "../base/bytes.ts";
+import { constantTimeEqual, equalBytes } from "../base/bytes.ts";
 import { AccessDenied, BadParameter } from "../base/errors.ts";
-import { isIpAddress, normalizeIp } from "../base/net.ts";
+import { normalizeIp } from "../base/net.ts";
 import { parsePublicKey, type PublicKey } from "../sshwire/keys.ts";
 import { formatTraits } from "./options.ts";
+import {
+  attribute,
+  bufferOf,
+  derOctets,
+  exportKey,
+  generateKeys,
+  importKey,
+  pemOf,
+  readCertificate,
+  requireDnsName,
+  requireUsableKey,
+} from "./x509_encoding.ts";
 
 /** Value: OCTET STRING holding the wire form of an SSH public key. Not critical. */
 const sshKeyExtension = "1.3.9999.3.1";
 const authorityYears = 10;
 const backdateMs = 60_000;
-const maxPem = 64 * 1024;
-const ecdsa = { name: "ECDSA", namedCurve: "P-256" } as const;
 const signing = { name: "ECDSA", hash: "SHA-256" } as const;
 
 export interface TlsAuthority {
@@ -274,83 +283,4 @@ function sshKeyIn(certificate: x509.X509Certificate): PublicKey {
     throw new BadParameter("The SSH key in the certificate is malformed");
   }
   return parsePublicKey(blob);
-}
-
-/** The first certificate in the text. */
-function readCertificate(pem: string): x509.X509Certificate {
-  const block = pem.length > maxPem
-    ? undefined
-    : /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/.exec(pem)?.[0];
-  if (block === undefined) throw new BadParameter("This is not a certificate in PEM");
-  try {
-    return new x509.X509Certificate(block);
-  } catch (cause) {
-    throw new BadParameter("The certificate is malformed", { cause });
-  }
-}
-
-function requireUsableKey(spki: Uint8Array): void {
-  let type: string | undefined;
-  let bits: number | undefined;
-  try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
-    type = key.asymmetricKeyType;
-    bits = key.asymmetricKeyDetails?.modulusLength;
-  } catch (cause) {
-    throw new BadParameter("The public key to be certified is malformed", { cause });
-  }
-  if (type === "ec" || type === "ed25519" || (type === "rsa" && (bits ?? 0) >= 2048)) return;
-  throw new BadParameter("The public key to be certified is of a weak or unknown type");
-}
-
-function requireDnsName(name: string): string {
-  // One wildcard label in front is what browsers accept.
-  const plain = name.startsWith("*.") ? name.slice(2) : name;
-  if (
-    !isIpAddress(plain) && plain.length <= 253 && /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(plain)
-  ) {
-    return name;
-  }
-  throw new BadParameter(`${JSON.stringify(name.slice(0, 64))} cannot be a server's DNS name`);
-}
-
-function attribute(type: string, value: string): x509.JsonNameParams {
-  // Given as an object, because the library takes a plain string that starts with "#" for hex.
-  return [{ [type]: [{ utf8String: value }] }];
-}
-
-function generateKeys(): Promise<CryptoKeyPair> {
-  return crypto.subtle.generateKey(ecdsa, true, ["sign", "verify"]);
-}
-
-async function exportKey(key: CryptoKey): Promise<string> {
-  const der = await crypto.subtle.exportKey("pkcs8", key);
-  return `${x509.PemConverter.encode(der, "PRIVATE KEY").trim()}\n`;
-}
-
-async function importKey(pem: string): Promise<CryptoKey> {
-  try {
-    const der = x509.PemConverter.decodeFirst(pem);
-    return await crypto.subtle.importKey("pkcs8", der, ecdsa, false, ["sign"]);
-  } catch (cause) {
-    throw new BadParameter("The TLS authority's key cannot be read", { cause });
-  }
-}
-
-function pemOf(certificate: x509.X509Certificate): string {
-  return `${certificate.toString("pem").trim()}\n`;
-}
-
-function derOctets(bytes: Uint8Array): ArrayBuffer {
-  const { length } = bytes;
-  const header = length < 0x80
-    ? [length]
-    : length < 0x100
-    ? [0x81, length]
-    : [0x82, length >> 8, length & 0xff];
-  return concat(Uint8Array.of(0x04, ...header), bytes).buffer;
-}
-
-function bufferOf(bytes: Uint8Array): ArrayBuffer {
-  return Uint8Array.from(bytes).buffer;
 }
