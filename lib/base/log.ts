@@ -87,11 +87,11 @@ const maxDepth = 6;
 
 function redact(value: unknown, depth: number): unknown {
   if (typeof value === "bigint") return value.toString();
-  if (value instanceof Error) return errorFields(value, depth);
-  if (value instanceof Date) return value.toISOString();
-  if (value instanceof Uint8Array) return `<${value.length} bytes>`;
   if (typeof value !== "object" || value === null) return value;
   if (depth >= maxDepth) return "…";
+  if (value instanceof Error) return errorFields(value, depth);
+  if (value instanceof Date) return isNaN(value.getTime()) ? "no date" : value.toISOString();
+  if (value instanceof Uint8Array) return `<${value.length} bytes>`;
   if (Array.isArray(value)) return value.map((item) => redact(item, depth + 1));
   if (value instanceof Map) return redact(Object.fromEntries(value), depth);
   return Object.fromEntries(
