@@ -1,0 +1,3 @@
+/** The proxy role: start it with {@linkcode startProxy}. */
+export { proxyNames } from "./describe.ts";
+export { type ProxyOptions, type ProxyService, startProxy } from "./service.ts";

@@ -1,0 +1,283 @@
+/** The proxy role of a daemon: its SSH port, its HTTPS port, and what both stand on. */
+import { AuditQueue } from "../host/audit_queue.ts";
+import type { AuditEmitter } from "../audit/events.ts";
+import { BadParameter, messageOf } from "../base/errors.ts";
+import { log } from "../base/log.ts";
+import { formatAddr, parseAddr } from "../base/net.ts";
+import type { Config } from "../config/mod.ts";
+import type { AuthConnection } from "../host/auth_connection.ts";
+import { ClusterCache } from "../host/cache.ts";
+import { Heartbeat } from "../host/heartbeat.ts";
+import type { HostIdentity } from "../host/identity.ts";
+import { privateDirectory } from "../host/files.ts";
+import type { Proxy } from "../resources/types.ts";
+import { findAnswer, proxyResource } from "./describe.ts";
+import type { DialTarget } from "./dialer.ts";
+import { type Resolve, systemResolve } from "./dns.ts";
+import { NodeIndex } from "./node_index.ts";
+import { Router } from "./route.ts";
+import { SshFront } from "./ssh_front.ts";
+import { TargetPolicy } from "./unregistered.ts";
+import { createWebHandler } from "./web/app.ts";
+import { type CertificateFiles, loadCertificate } from "./web/certificate.ts";
+import { WebServer } from "./web/server.ts";
+
+export interface ProxyOptions {
+  readonly config: Config;
+  /** The host's identity with role Proxy, as it is now; its `tls` is what HTTPS shows. */
+  readonly identity: () => HostIdentity;
+  readonly connection: Pick<AuthConnection, "api" | "call" | "state" | "onState">;
+  /** Auth servers for `proxy:@cluster`; the configured ones when omitted. */
+  readonly authServers?: readonly string[];
+  /** One is made, and kept below data_dir, when omitted. */
+  readonly cache?: ClusterCache;
+  /** A queue to the auth service is made when omitted. */
+  readonly audit?: AuditEmitter;
+  readonly resolve?: Resolve;
+  readonly dial?: DialTarget;
+}
+
+/** How often the certificate files are looked at, in milliseconds. */
+const CERTIFICATE_CHECK_MS = 60_000;
+/** For how long the auth service's answer about second factors is good, in milliseconds. */
+const PING_TTL_MS = 10_000;
+const DEFAULT_DRAIN_MS = 2_000;
+
+/**
+ * Starts the proxy: both ports are open when this resolves.
+ *
+ * @throws BadParameter when the configuration or the TLS certificate cannot be used
+ * @throws Deno.errors.* when an address cannot be listened on
+ */
+export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
+  const { config, identity, connection } = options;
+  const policy = new TargetPolicy(config.proxy.unregisteredTargets);
+  const files = certificateFiles(config);
+  const tls = await loadCertificate(files, identity());
+  const own: (() => Promise<void>)[] = [];
+  const cache = options.cache ?? await makeCache(options, own);
+  const audit = options.audit ?? makeAudit(options, own);
+  const index = followNodes(cache, identity().cluster, own);
+  let listener: Deno.TcpListener | undefined;
+  try {
+    await cache.ready;
+    const ssh = parseAddr(config.proxy.sshListenAddr, 3023);
+    listener = Deno.listen({ hostname: ssh.host, port: ssh.port });
+    const lastSeen = followState(connection, own);
+    const front = new SshFront({
+      cluster: identity().cluster,
+      identity,
+      userAuthorities: () => cache.authorities("user"),
+      router: new Router({
+        cluster: identity().cluster,
+        index,
+        policy,
+        resolve: options.resolve ?? systemResolve,
+      }),
+      authServers: options.authServers ?? config.authServers,
+      clusterStatus: () => ({
+        online: connection.state.status === "connected",
+        lastSeenMs: lastSeen(),
+      }),
+      audit,
+      ...(options.dial ? { dial: options.dial } : {}),
+    });
+    const service = new ProxyService(options, { listener, front, own, files, tls });
+    return service;
+  } catch (error) {
+    listener?.close();
+    for (const close of own.toReversed()) await close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly listener: Deno.TcpListener;
+  readonly front: SshFront;
+  readonly own: (() => Promise<void>)[];
+  readonly files: CertificateFiles | undefined;
+  readonly tls: { keyPem: string; certPem: string };
+}
+
+export class ProxyService {
+  /** Serving, and known to the cluster unless the auth service is away. */
+  readonly ready: Promise<void>;
+  readonly #options: ProxyOptions;
+  readonly #parts: Parts;
+  readonly #web: WebServer;
+  readonly #heartbeat: Heartbeat<Proxy>;
+  readonly #certificateTimer: number;
+  readonly #log = log("proxy");
+  #ping: { answer: Record<string, unknown>; atMs: number } | undefined;
+
+  /** For {@linkcode startProxy}. */
+  constructor(options: ProxyOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { config, identity, connection } = options;
+    const web = parseAddr(config.proxy.webListenAddr, 3080);
+    const handler = createWebHandler({
+      call: (method, params, o) => connection.call(method, params, o),
+      ping: () => this.#pingAnswer(),
+      find: () => this.#findAnswer(),
+    });
+    this.#web = new WebServer(web, parts.tls, handler);
+    parts.front.server.serve(parts.listener).catch((error) => {
+      this.#log.error("The SSH port has failed", { error });
+    });
+    this.#heartbeat = new Heartbeat<Proxy>({
+      describe: () => proxyResource(config, identity().hostId, formatNetAddr(this.sshAddr)),
+      announce: (proxy, signal) => connection.call("proxies.heartbeat", { proxy }, { signal }),
+    });
+    this.ready = Promise.race([this.#heartbeat.announced, whenAway(connection)]);
+    this.ready.catch(() => {});
+    this.#certificateTimer = setInterval(() => this.#checkCertificate(), CERTIFICATE_CHECK_MS);
+    Deno.unrefTimer(this.#certificateTimer);
+  }
+
+  /** Where the SSH port listens. */
+  get sshAddr(): Deno.NetAddr {
+    return this.#parts.listener.addr as Deno.NetAddr;
+  }
+
+  /** Where the HTTPS port listens. */
+  get webAddr(): Deno.NetAddr {
+    return this.#web.addr;
+  }
+
+  /** Stops taking connections, and cuts those that are left after `drainMs` milliseconds. */
+  async close(o: { drainMs?: number } = {}): Promise<void> {
+    const drainMs = o.drainMs ?? DEFAULT_DRAIN_MS;
+    clearInterval(this.#certificateTimer);
+    await Promise.all([
+      this.#heartbeat.close(),
+      this.#web.close({ drainMs }),
+      this.#parts.front.server.close({ drainMs }),
+    ]);
+    for (const close of this.#parts.own.toReversed()) await close();
+  }
+
+  /** Takes the certificate files, or a renewed identity, into use when they have changed. */
+  async #checkCertificate(): Promise<void> {
+    try {
+      const tls = await loadCertificate(this.#parts.files, this.#options.identity());
+      await this.#web.replaceCertificate(tls);
+    } catch (error) {
+      this.#log.warn("The TLS certificate cannot be replaced, serving with the old one", {
+        error: messageOf(error),
+      });
+    }
+  }
+
+  #findAnswer(): Record<string, unknown> {
+    const { config, identity } = this.#options;
+    return findAnswer(config, identity().cluster, formatNetAddr(this.sshAddr));
+  }
+
+  async #pingAnswer(): Promise<Record<string, unknown>> {
+    const now = performance.now();
+    if (!this.#ping || now - this.#ping.atMs > PING_TTL_MS) {
+      const secondFactor = await this.#secondFactor();
+      const answer = { auth: { type: "local", second_factor: secondFactor } };
+      this.#ping = { answer: { ...answer, ...this.#findAnswer() }, atMs: now };
+    }
+    return this.#ping.answer;
+  }
+
+  /** While auth is away nobody can log in: the last answer, or the strict one, does no harm. */
+  async #secondFactor(): Promise<unknown> {
+    const { connection } = this.#options;
+    const last = (this.#ping?.answer.auth as { second_factor?: unknown })?.second_factor ?? "otp";
+    if (connection.state.status === "away") return last;
+    try {
+      return (await connection.call("ping", {}, { timeoutMs: 5_000 })).second_factor;
+    } catch {
+      return last;
+    }
+  }
+}
+
+function certificateFiles(config: Config): CertificateFiles | undefined {
+  const { httpsKeyFile, httpsCertFile } = config.proxy;
+  if (!httpsKeyFile && !httpsCertFile) return undefined;
+  if (httpsKeyFile && httpsCertFile) return { keyFile: httpsKeyFile, certFile: httpsCertFile };
+  throw new BadParameter("https_key_file and https_cert_file must be set together");
+}
+
+async function makeCache(
+  { config, identity, connection }: ProxyOptions,
+  own: (() => Promise<void>)[],
+): Promise<ClusterCache> {
+  const directory = await privateDirectory(`${config.dataDir}/cache`);
+  const cache = new ClusterCache({
+    api: (signal) => connection.api({ waitMs: Infinity, signal }),
+    kinds: ["node", "cert_authority"],
+    path: `${directory}/proxy.json`,
+    authorities: identity().authorities,
+  });
+  own.push(() => cache.close());
+  return cache;
+}
+
+function makeAudit(
+  { config, connection }: ProxyOptions,
+  own: (() => Promise<void>)[],
+): AuditEmitter {
+  const queue = new AuditQueue({
+    directory: `${config.dataDir}/log/spool/proxy`,
+    send: (events, signal) => connection.call("audit.emit", { events }, { signal }),
+  });
+  own.push(() => queue.close());
+  return queue;
+}
+
+function followNodes(
+  cache: ClusterCache,
+  cluster: string,
+  own: (() => Promise<void>)[],
+): NodeIndex {
+  const index = new NodeIndex(cluster);
+  const stop = cache.subscribe((event) => {
+    if (event.resource.kind !== "node") return;
+    if (event.type === "put") index.put(event.resource);
+    else index.remove(event.resource.metadata.name);
+  });
+  for (const node of cache.list("node")) index.put(node);
+  own.push(() => {
+    stop();
+    return Promise.resolve();
+  });
+  return index;
+}
+
+/** @returns when the auth service was there last, in milliseconds since the epoch */
+function followState(
+  connection: ProxyOptions["connection"],
+  own: (() => Promise<void>)[],
+): () => number {
+  let seenMs = connection.state.status === "connected" ? Date.now() : 0;
+  const stop = connection.onState((state) => {
+    if (state.status !== "connecting") seenMs = state.sinceMs;
+  });
+  own.push(() => {
+    stop();
+    return Promise.resolve();
+  });
+  return () => connection.state.status === "connected" ? Date.now() : seenMs;
+}
+
+/** Resolves when an attempt to reach the auth service has failed. */
+function whenAway(connection: ProxyOptions["connection"]): Promise<void> {
+  if (connection.state.status === "away") return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = connection.onState((state) => {
+      if (state.status !== "away") return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+function formatNetAddr(addr: Deno.NetAddr): string {
+  return formatAddr({ host: addr.hostname, port: addr.port });
+}

@@ -1,0 +1,259 @@
+/**
+ * The proxy's SSH port. It checks who somebody is, finds out where they want to go, and then only
+ * moves bytes: whether they may go there is decided at the other end, by the node.
+ */
+import type { Duplex } from "node:stream";
+import type { AuditEmitter } from "../audit/events.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { AccessDenied, messageOf, TeleportError } from "../base/errors.ts";
+import { log } from "../base/log.ts";
+import { formatAddr } from "../base/net.ts";
+import { printable } from "../base/text.ts";
+import { checkCertificate, type TrustedAuthority } from "../cert/check.ts";
+import { type UserIdentity, userIdentityOf } from "../cert/identity.ts";
+import type { HostIdentity } from "../host/identity.ts";
+import {
+  type AuthAttempt,
+  type ServerChannel,
+  type ServerConnection,
+  type SessionHandlers,
+  SshServer,
+  type SshServerOptions,
+} from "../ssh/server.ts";
+import { copy } from "../ssh/stream.ts";
+import { dialAuthServer, dialRoute, type DialTarget } from "./dialer.ts";
+import { isProxyRequest, parseProxyRequest, type ProxyRequest, unknownCluster } from "./request.ts";
+import { AmbiguousNode, type Router } from "./route.ts";
+
+export interface SshFrontOptions {
+  /** The cluster whose users come in. */
+  readonly cluster: string;
+  readonly identity: () => HostIdentity;
+  /** The trusted user authorities, as they are now. */
+  readonly userAuthorities: () => TrustedAuthority[];
+  readonly router: Router;
+  /** Where `proxy:@cluster` leads, tried in turn. */
+  readonly authServers: readonly string[];
+  /** When the auth service was last seen, and whether it is there now. */
+  readonly clusterStatus: () => { readonly online: boolean; readonly lastSeenMs: number };
+  readonly audit?: AuditEmitter;
+  readonly clock?: Clock;
+  readonly dial?: DialTarget;
+  readonly limits?: NonNullable<SshServerOptions<UserIdentity>["limits"]>;
+}
+
+type Connection = ServerConnection<UserIdentity>;
+
+export class SshFront {
+  readonly server: SshServer<UserIdentity>;
+  readonly #options: SshFrontOptions;
+  readonly #clock: Clock;
+  readonly #log = log("proxy");
+
+  constructor(options: SshFrontOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.server = new SshServer<UserIdentity>({
+      hostKeys: () => {
+        const { key, certificate } = options.identity();
+        return [{ key, certificate }];
+      },
+      authenticate: (attempt) => this.#authenticate(attempt),
+      onConnection: (connection) => this.#serve(connection),
+      onAuthFailure: (failure) => this.#authFailed(failure),
+      ...(options.limits ? { limits: options.limits } : {}),
+    });
+  }
+
+  #authenticate(attempt: AuthAttempt): UserIdentity {
+    if (!attempt.certificate) {
+      throw new AccessDenied("a certificate of this cluster is needed here: run `tsh login`");
+    }
+    return userIdentityOf(checkCertificate(attempt.certificate, {
+      type: "user",
+      authorities: this.#options.userAuthorities(),
+      principal: attempt.username,
+      address: attempt.remote.host,
+      nowMs: this.#clock.now(),
+      // Nothing runs here; the node at the other end sees the same certificate and obeys it.
+      understood: { forceCommand: true },
+    }));
+  }
+
+  #serve(connection: Connection): void {
+    connection.handle({
+      session: () => this.#session(connection),
+      directTcpip: async ({ host, port }) => {
+        const name = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+        const end = new AbortController();
+        connection.closed.then(() => end.abort());
+        try {
+          return await this.#open(connection, { kind: "host", target: { host, port } }, end.signal);
+        } catch (error) {
+          this.#failed(connection, `direct-tcpip ${name}`, error);
+          // One line is all that a channel's refusal can carry.
+          throw withCandidates(error);
+        }
+      },
+    });
+  }
+
+  #session(connection: Connection): SessionHandlers {
+    return {
+      authorize: (request) => {
+        if (request.kind === "subsystem" && isProxyRequest(request.name)) return;
+        throw new AccessDenied("this is a proxy: it runs no commands, it leads to nodes");
+      },
+      start: async (request, channel) => {
+        if (request.kind !== "subsystem") return channel.exit(1);
+        await this.#subsystem(connection, request.name, channel);
+      },
+    };
+  }
+
+  async #subsystem(connection: Connection, name: string, channel: ServerChannel): Promise<void> {
+    const gone = new AbortController();
+    channel.closed.then(() => gone.abort());
+    let upstream: Duplex;
+    try {
+      const request = parseProxyRequest(name);
+      if (request.kind === "sites") {
+        channel.stream.end(JSON.stringify([this.#site()]) + "\n");
+        this.#succeeded(connection, name);
+        return channel.exit(0);
+      }
+      upstream = await this.#open(connection, request, gone.signal);
+    } catch (error) {
+      if (gone.signal.aborted) return;
+      this.#failed(connection, name, error);
+      channel.stderr.write(explain(error));
+      return channel.exit(1);
+    }
+    const brokeOff = await relayToEnd(channel.stream, upstream);
+    this.#succeeded(connection, name);
+    channel.exit(brokeOff ? 1 : 0);
+  }
+
+  async #open(
+    connection: Connection,
+    request: Exclude<ProxyRequest, { kind: "sites" }>,
+    signal: AbortSignal,
+  ): Promise<Duplex> {
+    const { cluster, router, authServers, dial } = this.#options;
+    const wanted = request.cluster ?? connection.identity.routeToCluster ?? cluster;
+    if (wanted !== cluster) throw unknownCluster(wanted);
+    const options = { signal, ...(dial ? { dial } : {}) };
+    if (request.kind === "auth") return await dialAuthServer(authServers, options);
+    const route = await router.route(request.target);
+    return await dialRoute(route, connection.remote, options);
+  }
+
+  #site(): Record<string, unknown> {
+    const { online, lastSeenMs } = this.#options.clusterStatus();
+    return {
+      name: this.#options.cluster,
+      status: online ? "online" : "offline",
+      lastconnected: new Date(lastSeenMs).toISOString(),
+    };
+  }
+
+  #succeeded(connection: Connection, name: string): void {
+    this.#options.audit?.emit({
+      event: "subsystem",
+      code: "T3001I",
+      ...this.#eventFields(connection),
+      name,
+    });
+  }
+
+  #failed(connection: Connection, name: string, error: unknown): void {
+    const message = messageOf(error);
+    const unexpected = !(error instanceof TeleportError);
+    this.#log[unexpected ? "error" : "info"]("A connection was not made", {
+      user: connection.identity.user,
+      client: formatAddr(connection.remote),
+      target: name,
+      error: unexpected ? error : message,
+    });
+    this.#options.audit?.emit({
+      event: "subsystem",
+      code: "T3001E",
+      ...this.#eventFields(connection),
+      name: name.slice(0, 512),
+      exitError: message,
+    });
+  }
+
+  #eventFields(connection: Connection) {
+    return {
+      user: connection.identity.user,
+      login: connection.username,
+      server_id: this.#options.identity().hostId,
+      "addr.local": formatAddr(connection.local),
+      "addr.remote": formatAddr(connection.remote),
+      proto: "ssh" as const,
+    };
+  }
+
+  #authFailed(
+    failure: Parameters<NonNullable<SshServerOptions<UserIdentity>["onAuthFailure"]>>[0],
+  ): void {
+    this.#log.info("A client was refused", {
+      login: printable(failure.username),
+      client: formatAddr(failure.remote),
+      error: failure.message,
+    });
+    // Strangers who knock with bare keys are for the log; a certificate that is refused is news.
+    if (!failure.certificate) return;
+    this.#options.audit?.emit({
+      event: "auth",
+      code: "T3007W",
+      user: failure.certificate.keyId,
+      login: failure.username,
+      server_id: this.#options.identity().hostId,
+      "addr.local": formatAddr(failure.local),
+      "addr.remote": formatAddr(failure.remote),
+      proto: "ssh",
+      success: false,
+      error: failure.message,
+    });
+  }
+}
+
+/**
+ * Both directions until the far end has said all it had to say: a server that closed its side of an
+ * SSH connection reads no more.
+ *
+ * @returns true when the far end broke off
+ */
+async function relayToEnd(client: Duplex, upstream: Duplex): Promise<boolean> {
+  let failed = false;
+  upstream.once("error", () => failed = true);
+  const upload = copy(client, upstream, () => upstream.destroy());
+  await copy(upstream, client, () => upstream.destroy());
+  upstream.destroy();
+  // The client may still be sending into what is closed now; nobody waits for that.
+  upload.catch(() => {});
+  return failed;
+}
+
+/** What a client sees on its stderr: one line of error, and the candidates if there are several. */
+function explain(error: unknown): string {
+  const lines = [`error: ${describe(error)}`];
+  if (error instanceof AmbiguousNode) lines.push("", ...error.candidates);
+  return lines.map((line) => line + "\n").join("");
+}
+
+function describe(error: unknown): string {
+  return error instanceof TeleportError
+    ? printable(error.message)
+    : "the proxy could not do this; its log says why";
+}
+
+function withCandidates(error: unknown): unknown {
+  if (!(error instanceof AmbiguousNode)) {
+    return error instanceof TeleportError ? error : new AccessDenied(describe(error));
+  }
+  const ids = error.candidates.slice(2).map((line) => line.trim().replace(/\s+/g, " "));
+  return new AccessDenied(`${error.message}: ${ids.slice(0, 5).join("; ")}`);
+}
