@@ -63,6 +63,11 @@ export class AuthConnection {
     this.#loop = this.#run();
   }
 
+  /** The servers that are tried, as they were given. */
+  get authServers(): readonly string[] {
+    return this.#options.authServers;
+  }
+
   get state(): AuthState {
     return this.#state;
   }

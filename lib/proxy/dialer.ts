@@ -2,6 +2,7 @@
 import type { Duplex } from "node:stream";
 import { ConnectionProblem, messageOf } from "../base/errors.ts";
 import { formatAddr, type HostPort, parseAddr } from "../base/net.ts";
+import { clientAddressLine } from "../ssh/server.ts";
 import { dialTcp } from "../ssh/stream.ts";
 import type { Route } from "./route.ts";
 
@@ -52,12 +53,6 @@ export async function dialAuthServer(
   throw new ConnectionProblem(
     `the cluster's auth service is away, try again in a moment (${failures.join("; ")})`,
   );
-}
-
-/** `Teleport-Proxy{"clientAddr":"1.2.3.4:5"}` and a zero byte, as Teleport's proxies send it. */
-export function clientAddressLine(client: HostPort): Uint8Array {
-  const json = JSON.stringify({ clientAddr: formatAddr(client) });
-  return new TextEncoder().encode(`Teleport-Proxy${json}\0`);
 }
 
 async function open(

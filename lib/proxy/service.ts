@@ -5,7 +5,7 @@ import { BadParameter, messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { formatAddr, parseAddr } from "../base/net.ts";
 import type { Config } from "../config/mod.ts";
-import type { AuthConnection } from "../host/auth_connection.ts";
+import type { AuthConnection } from "../host/auth_auth.ts";
 import { ClusterCache } from "../host/cache.ts";
 import { Heartbeat } from "../host/heartbeat.ts";
 import type { HostIdentity } from "../host/identity.ts";
@@ -26,9 +26,8 @@ export interface ProxyOptions {
   readonly config: Config;
   /** The host's identity with role Proxy, as it is now; its `tls` is what HTTPS shows. */
   readonly identity: () => HostIdentity;
-  readonly connection: Pick<AuthConnection, "api" | "call" | "state" | "onState">;
-  /** Auth servers for `proxy:@cluster`; the configured ones when omitted. */
-  readonly authServers?: readonly string[];
+  /** The proxy's own connection to the auth service; its servers are where `proxy:@cluster` leads. */
+  readonly auth: Pick<AuthConnection, "api" | "call" | "state" | "onState" | "authServers">;
   /** One is made, and kept below data_dir, when omitted. */
   readonly cache?: ClusterCache;
   /** A queue to the auth service is made when omitted. */
@@ -50,7 +49,7 @@ const DEFAULT_DRAIN_MS = 2_000;
  * @throws Deno.errors.* when an address cannot be listened on
  */
 export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
-  const { config, identity, connection } = options;
+  const { config, identity, auth } = options;
   const policy = new TargetPolicy(config.proxy.unregisteredTargets);
   const files = certificateFiles(config);
   const tls = await loadCertificate(files, identity());
@@ -63,7 +62,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
     await cache.ready;
     const ssh = parseAddr(config.proxy.sshListenAddr, 3023);
     listener = Deno.listen({ hostname: ssh.host, port: ssh.port });
-    const lastSeen = followState(connection, own);
+    const lastSeen = followState(auth, own);
     const front = new SshFront({
       cluster: identity().cluster,
       identity,
@@ -74,9 +73,9 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
         policy,
         resolve: options.resolve ?? systemResolve,
       }),
-      authServers: options.authServers ?? config.authServers,
+      authServers: auth.authServers,
       clusterStatus: () => ({
-        online: connection.state.status === "connected",
+        online: auth.state.status === "connected",
         lastSeenMs: lastSeen(),
       }),
       audit,
@@ -114,10 +113,10 @@ export class ProxyService {
   constructor(options: ProxyOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
-    const { config, identity, connection } = options;
+    const { config, identity, auth } = options;
     const web = parseAddr(config.proxy.webListenAddr, 3080);
     const handler = createWebHandler({
-      call: (method, params, o) => connection.call(method, params, o),
+      call: (method, params, o) => auth.call(method, params, o),
       ping: () => this.#pingAnswer(),
       find: () => this.#findAnswer(),
     });
@@ -127,9 +126,9 @@ export class ProxyService {
     });
     this.#heartbeat = new Heartbeat<Proxy>({
       describe: () => proxyResource(config, identity().hostId, formatNetAddr(this.sshAddr)),
-      announce: (proxy, signal) => connection.call("proxies.heartbeat", { proxy }, { signal }),
+      announce: (proxy, signal) => auth.call("proxies.heartbeat", { proxy }, { signal }),
     });
-    this.ready = Promise.race([this.#heartbeat.announced, whenAway(connection)]);
+    this.ready = Promise.race([this.#heartbeat.announced, whenAway(auth)]);
     this.ready.catch(() => {});
     this.#certificateTimer = setInterval(() => this.#checkCertificate(), CERTIFICATE_CHECK_MS);
     Deno.unrefTimer(this.#certificateTimer);
@@ -186,11 +185,11 @@ export class ProxyService {
 
   /** While auth is away nobody can log in: the last answer, or the strict one, does no harm. */
   async #secondFactor(): Promise<unknown> {
-    const { connection } = this.#options;
+    const { auth } = this.#options;
     const last = (this.#ping?.answer.auth as { second_factor?: unknown })?.second_factor ?? "otp";
-    if (connection.state.status === "away") return last;
+    if (auth.state.status === "away") return last;
     try {
-      return (await connection.call("ping", {}, { timeoutMs: 5_000 })).second_factor;
+      return (await auth.call("ping", {}, { timeoutMs: 5_000 })).second_factor;
     } catch {
       return last;
     }
@@ -205,12 +204,12 @@ function certificateFiles(config: Config): CertificateFiles | undefined {
 }
 
 async function makeCache(
-  { config, identity, connection }: ProxyOptions,
+  { config, identity, auth }: ProxyOptions,
   own: (() => Promise<void>)[],
 ): Promise<ClusterCache> {
   const directory = await privateDirectory(`${config.dataDir}/cache`);
   const cache = new ClusterCache({
-    api: (signal) => connection.api({ waitMs: Infinity, signal }),
+    api: (signal) => auth.api({ waitMs: Infinity, signal }),
     kinds: ["node", "cert_authority"],
     path: `${directory}/proxy.json`,
     authorities: identity().authorities,
@@ -220,12 +219,12 @@ async function makeCache(
 }
 
 function makeAudit(
-  { config, connection }: ProxyOptions,
+  { config, auth }: ProxyOptions,
   own: (() => Promise<void>)[],
 ): AuditEmitter {
   const queue = new AuditQueue({
     directory: `${config.dataDir}/log/spool/proxy`,
-    send: (events, signal) => connection.call("audit.emit", { events }, { signal }),
+    send: (events, signal) => auth.call("audit.emit", { events }, { signal }),
   });
   own.push(() => queue.close());
   return queue;
@@ -252,25 +251,25 @@ function followNodes(
 
 /** @returns when the auth service was there last, in milliseconds since the epoch */
 function followState(
-  connection: ProxyOptions["connection"],
+  auth: ProxyOptions["auth"],
   own: (() => Promise<void>)[],
 ): () => number {
-  let seenMs = connection.state.status === "connected" ? Date.now() : 0;
-  const stop = connection.onState((state) => {
+  let seenMs = auth.state.status === "connected" ? Date.now() : 0;
+  const stop = auth.onState((state) => {
     if (state.status !== "connecting") seenMs = state.sinceMs;
   });
   own.push(() => {
     stop();
     return Promise.resolve();
   });
-  return () => connection.state.status === "connected" ? Date.now() : seenMs;
+  return () => auth.state.status === "connected" ? Date.now() : seenMs;
 }
 
 /** Resolves when an attempt to reach the auth service has failed. */
-function whenAway(connection: ProxyOptions["connection"]): Promise<void> {
-  if (connection.state.status === "away") return Promise.resolve();
+function whenAway(auth: ProxyOptions["auth"]): Promise<void> {
+  if (auth.state.status === "away") return Promise.resolve();
   return new Promise((resolve) => {
-    const stop = connection.onState((state) => {
+    const stop = auth.onState((state) => {
       if (state.status !== "away") return;
       stop();
       resolve();

@@ -5,7 +5,7 @@
 import type { Duplex } from "node:stream";
 import type { AuditEmitter } from "../audit/events.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { AccessDenied, messageOf, TeleportError } from "../base/errors.ts";
+import { AccessDenied, InternalError, messageOf, TeleportError } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { formatAddr } from "../base/net.ts";
 import { printable } from "../base/text.ts";
@@ -14,11 +14,12 @@ import { type UserIdentity, userIdentityOf } from "../cert/identity.ts";
 import type { HostIdentity } from "../host/identity.ts";
 import {
   type AuthAttempt,
+  type AuthFailure,
   type ServerChannel,
   type ServerConnection,
+  type ServerLimits,
   type SessionHandlers,
   SshServer,
-  type SshServerOptions,
 } from "../ssh/server.ts";
 import { copy } from "../ssh/stream.ts";
 import { dialAuthServer, dialRoute, type DialTarget } from "./dialer.ts";
@@ -39,7 +40,7 @@ export interface SshFrontOptions {
   readonly audit?: AuditEmitter;
   readonly clock?: Clock;
   readonly dial?: DialTarget;
-  readonly limits?: NonNullable<SshServerOptions<UserIdentity>["limits"]>;
+  readonly limits?: Partial<ServerLimits>;
 }
 
 type Connection = ServerConnection<UserIdentity>;
@@ -196,7 +197,7 @@ export class SshFront {
   }
 
   #authFailed(
-    failure: Parameters<NonNullable<SshServerOptions<UserIdentity>["onAuthFailure"]>>[0],
+    failure: AuthFailure,
   ): void {
     this.#log.info("A client was refused", {
       login: printable(failure.username),
@@ -250,9 +251,10 @@ function describe(error: unknown): string {
     : "the proxy could not do this; its log says why";
 }
 
+/** As one line, for a channel that is refused: what is our own fault is said without detail. */
 function withCandidates(error: unknown): unknown {
   if (!(error instanceof AmbiguousNode)) {
-    return error instanceof TeleportError ? error : new AccessDenied(describe(error));
+    return error instanceof TeleportError ? error : new InternalError(describe(error));
   }
   const ids = error.candidates.slice(2).map((line) => line.trim().replace(/\s+/g, " "));
   return new AccessDenied(`${error.message}: ${ids.slice(0, 5).join("; ")}`);

@@ -1,6 +1,9 @@
 /** Reads a request's JSON body, within limits of size and time. */
 import { BadParameter, ConnectionProblem, LimitExceeded } from "../../base/errors.ts";
 
+/** Waiting does not help with this one, so it has a status of its own: 413. */
+export class BodyTooLarge extends LimitExceeded {}
+
 export interface BodyLimits {
   readonly bytes: number;
   /** Milliseconds until all of it must have come. */
@@ -11,7 +14,7 @@ export interface BodyLimits {
 export const LOGIN_LIMITS: BodyLimits = { bytes: 64 * 1024, timeoutMs: 10_000 };
 
 /**
- * @throws LimitExceeded when the body is too large
+ * @throws BodyTooLarge
  * @throws ConnectionProblem when it comes too slowly
  * @throws BadParameter when it is not JSON, or not declared as JSON: a form on another site can
  * send anything but that
@@ -68,6 +71,6 @@ async function readLimited(
   return whole;
 }
 
-function tooLarge(limits: BodyLimits): LimitExceeded {
-  return new LimitExceeded(`the request's body is larger than ${limits.bytes} bytes`);
+function tooLarge(limits: BodyLimits): BodyTooLarge {
+  return new BodyTooLarge(`the request's body is larger than ${limits.bytes} bytes`);
 }

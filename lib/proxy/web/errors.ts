@@ -2,6 +2,7 @@
 import { type ErrorCode, toTeleportError } from "../../base/errors.ts";
 import { randomHex } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
+import { BodyTooLarge } from "./body.ts";
 
 const STATUS: Record<ErrorCode, number> = {
   bad_parameter: 400,
@@ -22,6 +23,7 @@ const RETRY_AFTER_S = 1;
  * without detail, under a number that stands in the log with everything.
  */
 export function errorResponse(error: unknown): Response {
+  if (error instanceof BodyTooLarge) return answer(error.code, error.message, 413);
   const known = toTeleportError(error);
   if (known.code !== "internal") return answer(known.code, known.message);
   const reference = randomHex(4);
@@ -29,9 +31,9 @@ export function errorResponse(error: unknown): Response {
   return answer("internal", `the proxy could not do this; its log says why under ${reference}`);
 }
 
-function answer(code: ErrorCode, message: string): Response {
+function answer(code: ErrorCode, message: string, status = STATUS[code]): Response {
   return Response.json({ error: { code, message } }, {
-    status: STATUS[code],
-    ...(code === "limit_exceeded" ? { headers: { "retry-after": String(RETRY_AFTER_S) } } : {}),
+    status,
+    ...(status === 429 ? { headers: { "retry-after": String(RETRY_AFTER_S) } } : {}),
   });
 }
