@@ -61,7 +61,6 @@ async function main(): Promise<number> {
 
   await Deno.mkdir(buildDir, { recursive: true });
   await Deno.mkdir(binDir, { recursive: true });
-  await ensurePackages();
   const denort = await ensureDenort(cacheDir, (text) => say("build", text));
   const outcomes = await Promise.allSettled(stale.map(async (program) => {
     await build(program, denort, force);
@@ -136,6 +135,8 @@ async function compile(
 ): Promise<void> {
   // Without a node_modules directory in reach only what the bundle imports is embedded.
   await Deno.writeTextFile(join(dir, "deno.json"), `{"nodeModulesDir":"none"}\n`);
+  // Times are embedded too: without this, no two builds would be the same.
+  for (const file of made.files) await Deno.utime(join(dir, file), 0, 0);
   const output = join(dir, "out", program.name);
   const result = await new Deno.Command(Deno.execPath(), {
     args: [
@@ -165,18 +166,6 @@ async function compile(
   }
   // A daemon that runs the old file keeps it.
   await Deno.rename(output, join(binDir, program.name));
-}
-
-/** A fresh clone has no node_modules yet: the pinned packages are installed from the lock file. */
-async function ensurePackages(): Promise<void> {
-  const present = await Deno.stat(join(root, "node_modules", ".deno")).catch(ignoreMissing);
-  if (present) return;
-  say("build", "installing the pinned packages");
-  const status = await new Deno.Command(Deno.execPath(), {
-    args: ["install", "--quiet", "--frozen"],
-    cwd: root,
-  }).spawn().status;
-  if (!status.success) throw new ScriptError("deno install failed: see the lines above");
 }
 
 /** One hash over everything that can change a bundle, tests left out. */
