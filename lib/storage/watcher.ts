@@ -8,7 +8,7 @@ export class Watcher implements AsyncIterableIterator<BackendEvent> {
   #queue: BackendEvent[] = [];
   #state: "open" | "ended" | { error: unknown } = "open";
   #wake: (() => void) | undefined;
-  #ready: Promise<void> = Promise.resolve();
+  #ready: Promise<void> | undefined;
   /** The watcher has seen everything up to this revision, or does not want to. */
   #floor = 0;
 
@@ -53,11 +53,14 @@ export class Watcher implements AsyncIterableIterator<BackendEvent> {
   }
 
   async next(): Promise<IteratorResult<BackendEvent>> {
-    await this.#ready;
+    if (this.#ready) await this.#ready;
     while (true) {
       const event = this.#queue.shift();
-      if (event && revisionOf(event) > this.#floor) return { done: false, value: event };
-      if (event) continue;
+      if (event) {
+        if (revisionOf(event) <= this.#floor) continue;
+        this.#floor = revisionOf(event);
+        return { done: false, value: event };
+      }
       if (this.#state === "ended") return { done: true, value: undefined };
       if (this.#state !== "open") throw this.#state.error;
       await new Promise<void>((resolve) => this.#wake = resolve);
