@@ -9,6 +9,7 @@ export interface ChangeSource {
   changesAfter(revision: number, limit: number): Promise<BackendEvent[]>;
   purge(): Promise<unknown>;
   pollMs: number;
+  watchQueueSize: number;
 }
 
 const pageSize = 1000;
@@ -33,7 +34,12 @@ export class ChangeFeed {
   }
 
   watch(prefix: string, { signal, after }: WatchOptions): AsyncIterable<BackendEvent> {
-    const watcher = new Watcher(prefix, signal, (ended) => this.#remove(ended));
+    const watcher = new Watcher(
+      prefix,
+      signal,
+      this.#source.watchQueueSize,
+      (ended) => this.#remove(ended),
+    );
     if (watcher.open) watcher.waitFor(this.#join(watcher, after));
     return watcher;
   }

@@ -14,6 +14,7 @@ import {
 } from "./backend.ts";
 import { ChangeFeed } from "./change_feed.ts";
 import { LibsqlFile } from "./libsql_file.ts";
+import { WATCH_QUEUE_SIZE } from "./watcher.ts";
 
 export interface LibsqlOptions {
   /** "file:" and a path. */
@@ -21,6 +22,8 @@ export interface LibsqlOptions {
   clock?: Clock;
   /** How many changes a watcher can catch up on; 10,000 unless told. */
   changeLogSize?: number;
+  /** How many events may wait for a slow watcher; 10,000 unless told. */
+  watchQueueSize?: number;
   /** How often changes by other processes are looked for while there are watchers; 250 ms. */
   pollMs?: number;
 }
@@ -56,6 +59,7 @@ class LibsqlBackend implements Backend {
       changesAfter: (revision, limit) => this.#changesAfter(revision, limit),
       purge: () => this.purgeExpired(),
       pollMs: options.pollMs ?? 250,
+      watchQueueSize: options.watchQueueSize ?? WATCH_QUEUE_SIZE,
     });
   }
 

@@ -27,7 +27,7 @@ const applicationId = 0x544c5054;
 const schemaVersion = 1;
 
 /** SQLite waits inside the event loop, so only briefly; the rest of the time we wait outside. */
-const nativeBusyMs = 20;
+const nativeBusyMs = 100;
 const busyPatienceMs = 10_000;
 
 const schema = [
@@ -55,6 +55,8 @@ const schema = [
 
 export class LibsqlFile {
   #closed = false;
+  /** Settles when the last attempt that was asked for is over. */
+  #lastAttempt: Promise<unknown> = Promise.resolve();
 
   private constructor(private readonly client: Client, readonly path: string) {}
 
@@ -135,24 +137,50 @@ export class LibsqlFile {
         },
       );
     }
-    // What was acknowledged survives a power failure; what was deleted is overwritten.
-    await this.run("PRAGMA synchronous = FULL");
-    await this.run("PRAGMA secure_delete = FAST");
+    await this.#patiently(() => this.#configure());
   }
 
+  /** What was acknowledged survives a power failure; what was deleted is overwritten. */
+  async #configure(): Promise<void> {
+    await this.client.execute("PRAGMA synchronous = FULL");
+    await this.client.execute("PRAGMA secure_delete = FAST");
+  }
+
+  /** Tries until it works or the patience for other writers is at its end. */
   async #patiently<T>(work: () => Promise<T>): Promise<T> {
     const backoff = new Backoff({ minMs: 2, maxMs: 100 });
     const deadline = performance.now() + busyPatienceMs;
     while (true) {
       if (this.#closed) throw closedError();
       try {
-        return await work();
+        return await this.#attempt(work);
       } catch (e) {
         if (this.#closed) throw closedError();
         if (!isBusy(e) || performance.now() > deadline) throw toStorageError(e, this.path);
       }
       await sleep(backoff.next());
     }
+  }
+
+  /**
+   * One attempt at a time, in the order of the calls. After SQLITE_BUSY the connection is thrown
+   * away: the driver does not reset the statement, and as long as that one counts as active, SQLite
+   * commits nothing of what the same connection writes afterwards, though it reports success.
+   */
+  #attempt<T>(work: () => Promise<T>): Promise<T> {
+    const attempt = this.#lastAttempt.then(async () => {
+      try {
+        return await work();
+      } catch (e) {
+        if (isBusy(e) && !this.#closed) {
+          await this.client.reconnect();
+          await this.#configure();
+        }
+        throw e;
+      }
+    });
+    this.#lastAttempt = attempt.catch(() => {});
+    return attempt;
   }
 }
 

@@ -10,18 +10,21 @@ import {
   type WatchOptions,
   type WriteOptions,
 } from "./backend.ts";
-import { fellBehind, revisionOf, Watcher } from "./watcher.ts";
+import { fellBehind, revisionOf, WATCH_QUEUE_SIZE, Watcher } from "./watcher.ts";
 
 export interface MemoryOptions {
   clock?: Clock;
   /** How many changes a watcher can catch up on. */
   changeLogSize?: number;
+  /** How many events may wait for a slow watcher. */
+  watchQueueSize?: number;
 }
 
 /** The contract without persistence: for tests, and for what need not survive. */
 export class MemoryBackend implements Backend {
   readonly #clock: Clock;
   readonly #changeLogSize: number;
+  readonly #watchQueueSize: number;
   readonly #items = new Map<string, Item>();
   readonly #watchers = new Set<Watcher>();
   #sortedKeys: string[] | undefined = [];
@@ -31,9 +34,10 @@ export class MemoryBackend implements Backend {
   #nextExpiryMs = Infinity;
   #purging: ReturnType<typeof setInterval> | undefined;
 
-  constructor({ clock = systemClock, changeLogSize = 10_000 }: MemoryOptions = {}) {
-    this.#clock = clock;
-    this.#changeLogSize = changeLogSize;
+  constructor(options: MemoryOptions = {}) {
+    this.#clock = options.clock ?? systemClock;
+    this.#changeLogSize = options.changeLogSize ?? 10_000;
+    this.#watchQueueSize = options.watchQueueSize ?? WATCH_QUEUE_SIZE;
   }
 
   // deno-lint-ignore require-await
@@ -85,7 +89,12 @@ export class MemoryBackend implements Backend {
   }
 
   watch(prefix: string, { signal, after }: WatchOptions = {}): AsyncIterable<BackendEvent> {
-    const watcher = new Watcher(prefix, signal, (ended) => this.#removeWatcher(ended));
+    const watcher = new Watcher(
+      prefix,
+      signal,
+      this.#watchQueueSize,
+      (ended) => this.#removeWatcher(ended),
+    );
     if (!watcher.open) return watcher;
     this.#purge();
     const floor = after ?? this.#revision;

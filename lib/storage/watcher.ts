@@ -1,7 +1,7 @@
 import { type BackendEvent, WatchExpired } from "./backend.ts";
 
-/** Events that wait for a slow watcher; with one more it has fallen behind. */
-const maxWaiting = 10_000;
+/** How many events may wait for a slow watcher; with one more it has fallen behind. */
+export const WATCH_QUEUE_SIZE = 10_000;
 
 /** One iteration of `Backend.watch()`: a queue between the backend and whoever iterates. */
 export class Watcher implements AsyncIterableIterator<BackendEvent> {
@@ -15,6 +15,7 @@ export class Watcher implements AsyncIterableIterator<BackendEvent> {
   constructor(
     readonly prefix: string,
     private readonly signal: AbortSignal | undefined,
+    private readonly queueSize: number,
     private readonly onEnd: (watcher: Watcher) => void,
   ) {
     if (signal?.aborted) this.end();
@@ -39,7 +40,7 @@ export class Watcher implements AsyncIterableIterator<BackendEvent> {
 
   push(event: BackendEvent): void {
     if (!this.open || !this.#wants(event)) return;
-    if (this.#queue.length >= maxWaiting) return this.fail(fellBehind());
+    if (this.#queue.length >= this.queueSize) return this.fail(fellBehind());
     this.#queue.push(event);
     this.#wake?.();
   }
