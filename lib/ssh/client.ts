@@ -1,0 +1,305 @@
+/** The SSH client: one connection, its host verified and its user authenticated. */
+import type { Buffer } from "node:buffer";
+import type { Duplex } from "node:stream";
+import {
+  AccessDenied,
+  BadParameter,
+  ConnectionProblem,
+  type TeleportError,
+} from "../base/errors.ts";
+import type { Certificate } from "../sshwire/certificate.ts";
+import { WireReader, WireWriter } from "../sshwire/codec.ts";
+import { ciphers, compressions, hostKeyAlgorithms, kexAlgorithms, macs } from "./algorithms.ts";
+import type { Channel } from "./channel.ts";
+import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
+import { ClientAuth, type ClientCredential } from "./client_auth.ts";
+import { type ClientChannel, ClientSession } from "./client_session.ts";
+import { hostKeyAcceptor, type OfferedHost } from "./host_keys.ts";
+import { DISCONNECT, MSG, OPEN_FAILURE, requestFailure } from "./messages.ts";
+import { type PtyRequest, writePty } from "./pty.ts";
+import { type KeepAlive, Transport, type TransportHandler } from "./transport.ts";
+import { Disconnect } from "./transport.ts";
+
+export type { AgentSigner, ClientCredential } from "./client_auth.ts";
+export type { ClientChannel, ExitStatus } from "./client_session.ts";
+export type { OfferedHost } from "./host_keys.ts";
+export type { PtyRequest, WindowSize } from "./pty.ts";
+
+export interface ConnectOptions {
+  /** Belongs to the connection from now on. */
+  stream: Duplex;
+  username: string;
+  /** Tried in this order. */
+  credentials: readonly ClientCredential[];
+  /** Decides on the host's key or certificate, before anything secret is said. Throws to refuse. */
+  verifyHost(host: OfferedHost): void;
+  /** Text of the server, safe to show. */
+  onBanner?(text: string): void;
+  keepAlive?: KeepAlive;
+  /** Milliseconds until the user must be authenticated; 30 s. */
+  readyTimeoutMs?: number;
+  /** Ends the connection, also later. */
+  signal?: AbortSignal;
+  /** New keys after so many bytes (1 GiB) and milliseconds (an hour). */
+  rekeyBytes?: number;
+  rekeyMs?: number;
+}
+
+export interface SessionOptions {
+  env?: Record<string, string>;
+  pty?: PtyRequest;
+}
+
+/**
+ * Connects.
+ * @throws AccessDenied when the server refuses the user, with the server's reason if it gave one;
+ *   what `verifyHost` threw; ConnectionProblem otherwise
+ */
+export async function connectSsh(options: ConnectOptions): Promise<SshClient> {
+  const connection = new ClientConnection(options);
+  await connection.ready;
+  return new SshClient(connection);
+}
+
+export class SshClient {
+  readonly #connection: ClientConnection;
+
+  /** Use connectSsh(). */
+  constructor(connection: ClientConnection) {
+    this.#connection = connection;
+  }
+
+  /** The server's software, safe to show. */
+  get serverVersion(): string {
+    return this.#connection.serverVersion;
+  }
+
+  /** What `verifyHost` accepted. */
+  get hostCertificate(): Certificate | undefined {
+    return this.#connection.hostCertificate;
+  }
+
+  /** Resolves when the connection is gone: with the reason unless it was closed in good order. */
+  get closed(): Promise<TeleportError | undefined> {
+    return this.#connection.closed;
+  }
+
+  get isClosed(): boolean {
+    return this.#connection.isClosed;
+  }
+
+  /** @throws AccessDenied, LimitExceeded, ConnectionProblem; so do the next four */
+  exec(command: string, options?: SessionOptions): Promise<ClientChannel> {
+    const fields = new WireWriter().string(command).bytes();
+    return this.#connection.session("exec", fields, options);
+  }
+
+  shell(options?: SessionOptions): Promise<ClientChannel> {
+    return this.#connection.session("shell", undefined, options);
+  }
+
+  subsystem(name: string, options?: SessionOptions): Promise<ClientChannel> {
+    return this.#connection.session("subsystem", new WireWriter().string(name).bytes(), options);
+  }
+
+  /** A TCP connection made by the server. */
+  directTcpip(
+    host: string,
+    port: number,
+    origin: { host: string; port: number } = { host: "127.0.0.1", port: 0 },
+  ): Promise<Duplex> {
+    return this.#connection.directTcpip(host, port, origin);
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+}
+
+const maxChannels = 4096;
+
+class ClientConnection implements TransportHandler {
+  readonly ready: Promise<void>;
+  readonly closed: Promise<TeleportError | undefined>;
+  hostCertificate: Certificate | undefined;
+
+  readonly #options: ConnectOptions;
+  readonly #transport: Transport;
+  readonly #channels: Channels;
+  readonly #auth: ClientAuth;
+  readonly #sessions = new WeakMap<Channel, ClientSession>();
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<TeleportError | undefined>();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #onAbort = () => this.#giveUp(this.#options.signal?.reason);
+  #state: "kex" | "auth" | "open" | "closed" = "kex";
+  /** Why we end it, when it is our decision. */
+  #ownReason: Error | undefined;
+
+  constructor(options: ConnectOptions) {
+    this.#options = options;
+    this.ready = this.#ready.promise;
+    this.closed = this.#closed.promise;
+    const accept = hostKeyAcceptor((host) => {
+      options.verifyHost(host);
+      this.hostCertificate = host.certificate;
+    });
+    this.#transport = new Transport(options.stream, {
+      ident: "Teleport",
+      algorithms: {
+        kex: kexAlgorithms,
+        serverHostKey: hostKeyAlgorithms,
+        cipher: ciphers,
+        mac: macs,
+        compress: compressions,
+      },
+      acceptHostKey: (algorithm, blob) => accept(algorithm, blob),
+      rekeyBytes: options.rekeyBytes ?? 2 ** 30,
+      rekeyMs: options.rekeyMs ?? 3_600_000,
+    }, this);
+    this.#channels = new Channels(this.#transport, maxChannels, {
+      onOpen: (request) => this.#refuse(request),
+      onRequest: (request) => this.#onChannelRequest(request),
+    });
+    this.#auth = new ClientAuth({
+      username: options.username,
+      credentials: options.credentials,
+      onBanner: options.onBanner,
+      sessionId: () => this.#transport.sessionId,
+      send: (payload) => this.#transport.send(payload),
+      succeed: () => this.#onAuthenticated(),
+      fail: (error) => this.#giveUp(error),
+    });
+    const timeoutMs = options.readyTimeoutMs ?? 30_000;
+    this.#timer = setTimeout(() => {
+      this.#giveUp(new ConnectionProblem(`The SSH server did not answer in ${timeoutMs / 1000} s`));
+    }, timeoutMs);
+    options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
+    else this.#transport.start();
+  }
+
+  get serverVersion(): string {
+    return this.#transport.peerVersion;
+  }
+
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  close(): void {
+    this.#transport.disconnect(DISCONNECT.BY_APPLICATION, "");
+  }
+
+  async session(
+    kind: "exec" | "shell" | "subsystem",
+    fields: Uint8Array | undefined,
+    { env = {}, pty }: SessionOptions = {},
+  ): Promise<ClientChannel> {
+    const channel = await this.#channels.open("session", { closeRule: "on-request", stderr: "in" });
+    const session = new ClientSession(channel);
+    this.#sessions.set(channel, session);
+    for (const [name, value] of Object.entries(env)) {
+      channel.request("env", false, new WireWriter().string(name).string(value).bytes());
+    }
+    // Asked together: the answers come in one round trip.
+    const ptyAnswer = pty ? channel.ask("pty-req", writePty(pty)) : Promise.resolve(true);
+    const startAnswer = channel.ask(kind, fields);
+    const [hasPty, hasStarted] = await Promise.all([ptyAnswer, startAnswer]);
+    if (!hasStarted) throw await session.refusal(`The server refused the ${kind} request`);
+    if (!hasPty) {
+      channel.close();
+      throw new AccessDenied("The server refused a terminal");
+    }
+    return session;
+  }
+
+  async directTcpip(
+    host: string,
+    port: number,
+    origin: { host: string; port: number },
+  ): Promise<Duplex> {
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new BadParameter("Bad port");
+    const fields = new WireWriter().string(host).u32(port).string(origin.host).u32(origin.port);
+    const options = { closeRule: "when-both-ended" } as const;
+    return (await this.#channels.open("direct-tcpip", options, fields.bytes())).stream;
+  }
+
+  // --- from the transport ---
+
+  onReady(): void {
+    this.#state = "auth";
+    this.#auth.start();
+  }
+
+  onMessage(type: number, payload: Buffer): void {
+    if (type === MSG.EXT_INFO) return this.#auth.onExtInfo(payload);
+    if (this.#state === "auth") return this.#auth.onMessage(type, payload);
+    if (this.#state !== "open") throw unexpected(type);
+    switch (type) {
+      case MSG.GLOBAL_REQUEST:
+        return this.#onGlobalRequest(payload);
+      case MSG.REQUEST_SUCCESS:
+      case MSG.REQUEST_FAILURE:
+        return; // the answer to a keep-alive
+      default:
+        if (type < MSG.CHANNEL_OPEN) throw unexpected(type);
+        this.#channels.onMessage(type, payload);
+    }
+  }
+
+  onDrain(): void {
+    this.#channels.onDrain();
+  }
+
+  onClosed(error: TeleportError | undefined): void {
+    const wasOpen = this.#state === "open";
+    this.#state = "closed";
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#auth.stop();
+    this.#channels.abandon();
+    if (!wasOpen) this.#ready.reject(this.#ownReason ?? this.#explain(error));
+    this.#closed.resolve(error);
+  }
+
+  // --- the rest ---
+
+  #explain(error: TeleportError | undefined): TeleportError {
+    const reason = this.#auth.reason;
+    if (reason) return new AccessDenied(reason, { cause: error });
+    return error ?? new ConnectionProblem("The SSH server closed the connection");
+  }
+
+  #giveUp(reason: unknown): void {
+    this.#ownReason ??= reason instanceof Error ? reason : new ConnectionProblem("Cancelled");
+    this.close();
+    this.#options.stream.destroy();
+  }
+
+  #onAuthenticated(): void {
+    this.#state = "open";
+    clearTimeout(this.#timer);
+    this.#transport.authenticated(this.#options.keepAlive ?? { intervalMs: 0, countMax: 3 });
+    this.#ready.resolve();
+  }
+
+  #onGlobalRequest(payload: Buffer): void {
+    const fields = new WireReader(payload.subarray(1), "global request");
+    fields.utf8();
+    if (fields.bool()) this.#transport.send(requestFailure());
+  }
+
+  #refuse(request: OpenRequest): void {
+    this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Channels are opened by the client");
+  }
+
+  #onChannelRequest(request: ChannelRequest): void {
+    const session = this.#sessions.get(request.channel);
+    if (!session?.onRequest(request) && request.wantReply) request.channel.reply(false);
+  }
+}
+
+function unexpected(type: number): Disconnect {
+  return new Disconnect(DISCONNECT.PROTOCOL_ERROR, `Unexpected message ${type}`);
+}

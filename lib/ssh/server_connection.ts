@@ -1,0 +1,317 @@
+/** One connection at the server: its services in their order, its channels, what is refused. */
+import type { Buffer } from "node:buffer";
+import type { Duplex } from "node:stream";
+import { AccessDenied, LimitExceeded, messageOf, type TeleportError } from "../base/errors.ts";
+import { printable } from "../base/text.ts";
+import type { Certificate } from "../sshwire/certificate.ts";
+import { WireReader } from "../sshwire/codec.ts";
+import type { PublicKey } from "../sshwire/keys.ts";
+import { signatureAlgorithms } from "./algorithms.ts";
+import type { Channel } from "./channel.ts";
+import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
+import type { PeerAddress } from "./client_address.ts";
+import {
+  authSuccess,
+  DISCONNECT,
+  extInfo,
+  MSG,
+  OPEN_FAILURE,
+  requestFailure,
+  serviceAccept,
+} from "./messages.ts";
+import { ServerAuth } from "./server_auth.ts";
+import { ServerSession, type SessionHandlers } from "./server_session.ts";
+import { relay } from "./stream.ts";
+import {
+  Disconnect,
+  type KeepAlive,
+  Transport,
+  type TransportHandler,
+  type TransportOptions,
+} from "./transport.ts";
+
+export interface AuthAttempt {
+  username: string;
+  key: PublicKey;
+  /** Not checked in any way, except that it is of `key`. */
+  certificate?: Certificate;
+  remote: PeerAddress;
+  local: PeerAddress;
+  connectionId: string;
+}
+
+export interface DirectTcpip {
+  host: string;
+  port: number;
+  originHost: string;
+  originPort: number;
+}
+
+export interface ConnectionHandlers {
+  /** Called for each session channel. Throws AccessDenied to refuse the channel. */
+  session?(): SessionHandlers;
+  /**
+   * Resolves with what the channel is relayed to. Throws to refuse: the message goes to the client,
+   * as "prohibited" for AccessDenied and LimitExceeded, else as "connect failed".
+   */
+  directTcpip?(request: DirectTcpip): Promise<Duplex>;
+}
+
+/** An authenticated connection. */
+export interface ServerConnection<I> {
+  readonly id: string;
+  readonly identity: I;
+  readonly username: string;
+  readonly remote: PeerAddress;
+  readonly local: PeerAddress;
+  /** The address of the proxy that relays, when `remote` was told by it. */
+  readonly relayedBy?: PeerAddress;
+  /** The client's software, safe to show. */
+  readonly clientVersion: string;
+  readonly closed: Promise<void>;
+  /** How many channels are open. */
+  readonly channelCount: number;
+  /** Tells the client the reason, and closes. */
+  close(reason?: string): void;
+  /** Channels that the client opens wait until this is called; it is called once. */
+  handle(handlers: ConnectionHandlers): void;
+}
+
+export interface ServerConnectionOptions<I> {
+  id: string;
+  remote: PeerAddress;
+  local: PeerAddress;
+  relayedBy?: PeerAddress;
+  transport: TransportOptions;
+  maxTries: number;
+  maxChannels: number;
+  keepAlive: KeepAlive;
+  offered(attempt: AuthAttempt): boolean;
+  authenticate(attempt: AuthAttempt): I | Promise<I>;
+  onAuthenticated(connection: ServerConnection<I>): void;
+  onAuthFailure(username: string, message: string, certificate: Certificate | undefined): void;
+  onClosed(): void;
+}
+
+/** Openings that may wait for handle(). */
+const maxWaiting = 64;
+
+export class Connection<I> implements TransportHandler {
+  readonly #options: ServerConnectionOptions<I>;
+  readonly #transport: Transport;
+  readonly #auth: ServerAuth<I>;
+  readonly #channels: Channels;
+  readonly #sessions = new WeakMap<Channel, ServerSession>();
+  readonly #closed = Promise.withResolvers<void>();
+  #state: "kex" | "service" | "auth" | "open" | "closed" = "kex";
+  #handlers: ConnectionHandlers | undefined;
+  #waiting: OpenRequest[] = [];
+  #noMoreSessions = false;
+
+  constructor(stream: Duplex, options: ServerConnectionOptions<I>) {
+    this.#options = options;
+    this.#transport = new Transport(stream, options.transport, this);
+    this.#channels = new Channels(this.#transport, options.maxChannels, {
+      onOpen: (request) => this.#onOpen(request),
+      onRequest: (request) => this.#onChannelRequest(request),
+    });
+    this.#auth = new ServerAuth<I>({
+      maxTries: options.maxTries,
+      sessionId: () => this.#transport.sessionId,
+      send: (payload) => this.#transport.send(payload),
+      disconnect: (reason, message) => this.#transport.disconnect(reason, message),
+      offered: (username, key) => options.offered(this.#attempt(username, key)),
+      authenticate: (username, key) => options.authenticate(this.#attempt(username, key)),
+      succeed: (username, identity) => this.#onAuthenticated(username, identity),
+      failed: (username, message, key) =>
+        options.onAuthFailure(username, message, key?.certificate),
+    });
+  }
+
+  get isAuthenticated(): boolean {
+    return this.#state === "open";
+  }
+
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  get channelCount(): number {
+    return this.#channels.size;
+  }
+
+  start(already?: Buffer): void {
+    this.#transport.start(already);
+  }
+
+  close(reason = ""): void {
+    this.#transport.disconnect(DISCONNECT.BY_APPLICATION, reason);
+  }
+
+  // --- from the transport ---
+
+  onReady(): void {
+    this.#state = "service";
+    if (this.#transport.peerWantsExtInfo) {
+      this.#transport.send(extInfo({ "server-sig-algs": signatureAlgorithms.join(",") }));
+    }
+  }
+
+  onMessage(type: number, payload: Buffer): void {
+    if (this.#state === "open") this.#onOpenMessage(type, payload);
+    else if (type === MSG.SERVICE_REQUEST && this.#state === "service") this.#onService(payload);
+    else if (type === MSG.USERAUTH_REQUEST && this.#state === "auth") this.#auth.onRequest(payload);
+    else throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, `Unexpected message ${type}`);
+  }
+
+  onDrain(): void {
+    this.#channels.onDrain();
+  }
+
+  onClosed(_error: TeleportError | undefined): void {
+    this.#state = "closed";
+    this.#waiting = [];
+    this.#auth.stop();
+    this.#channels.abandon();
+    this.#options.onClosed();
+    this.#closed.resolve();
+  }
+
+  // --- services and authentication ---
+
+  #onService(payload: Buffer): void {
+    const name = new WireReader(payload.subarray(1), "service request").utf8();
+    if (name !== "ssh-userauth") {
+      throw new Disconnect(DISCONNECT.SERVICE_NOT_AVAILABLE, "Only ssh-userauth is served here");
+    }
+    this.#state = "auth";
+    this.#transport.send(serviceAccept(name));
+  }
+
+  #attempt(username: string, key: { key: PublicKey; certificate?: Certificate }): AuthAttempt {
+    const { remote, local, id } = this.#options;
+    return { username, ...key, remote, local, connectionId: id };
+  }
+
+  #onAuthenticated(username: string, identity: I): void {
+    this.#transport.send(authSuccess());
+    this.#state = "open";
+    this.#transport.authenticated(this.#options.keepAlive);
+    const { id, remote, local, relayedBy } = this.#options;
+    const channels = this.#channels;
+    this.#options.onAuthenticated({
+      id,
+      identity,
+      username,
+      remote,
+      local,
+      ...(relayedBy && { relayedBy }),
+      clientVersion: this.#transport.peerVersion,
+      closed: this.closed,
+      get channelCount() {
+        return channels.size;
+      },
+      close: (reason) => this.close(reason),
+      handle: (handlers) => this.#handle(handlers),
+    });
+  }
+
+  // --- after authentication ---
+
+  #onOpenMessage(type: number, payload: Buffer): void {
+    switch (type) {
+      case MSG.USERAUTH_REQUEST:
+        return; // RFC 4252 §5.3: to be ignored
+      case MSG.GLOBAL_REQUEST:
+        return this.#onGlobalRequest(payload);
+      case MSG.REQUEST_SUCCESS:
+      case MSG.REQUEST_FAILURE:
+        return; // the answer to a keep-alive
+      default:
+        if (type < MSG.CHANNEL_OPEN) {
+          throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, `Unexpected message ${type}`);
+        }
+        this.#channels.onMessage(type, payload);
+    }
+  }
+
+  #onGlobalRequest(payload: Buffer): void {
+    const fields = new WireReader(payload.subarray(1), "global request");
+    const name = fields.utf8();
+    const wantReply = fields.bool();
+    if (name === "no-more-sessions@openssh.com") this.#noMoreSessions = true;
+    if (wantReply) this.#transport.send(requestFailure());
+  }
+
+  #handle(handlers: ConnectionHandlers): void {
+    this.#handlers ??= handlers;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const request of waiting) this.#onOpen(request);
+  }
+
+  #onOpen(request: OpenRequest): void {
+    if (!this.#handlers) {
+      if (this.#waiting.length < maxWaiting) this.#waiting.push(request);
+      else this.#channels.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, "Too many openings");
+      return;
+    }
+    if (request.type === "session") this.#onSession(request, this.#handlers);
+    else if (request.type === "direct-tcpip") this.#onDirectTcpip(request, this.#handlers);
+    else {this.#channels.refuse(
+        request,
+        OPEN_FAILURE.UNKNOWN_TYPE,
+        "Channels of this type are not served",
+      );}
+  }
+
+  #onSession(request: OpenRequest, { session }: ConnectionHandlers): void {
+    if (!session || this.#noMoreSessions) {
+      this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Sessions are not served here");
+      return;
+    }
+    try {
+      const handlers = session();
+      const channel = this.#channels.accept(request, { closeRule: "on-request", stderr: "out" });
+      if (channel) this.#sessions.set(channel, new ServerSession(channel, handlers));
+    } catch (error) {
+      this.#refuse(request, error);
+    }
+  }
+
+  #onDirectTcpip(request: OpenRequest, { directTcpip }: ConnectionHandlers): void {
+    const { fields } = request;
+    const target = {
+      host: fields.utf8(),
+      port: fields.u32(),
+      originHost: fields.utf8(),
+      originPort: fields.u32(),
+    };
+    fields.end();
+    if (!directTcpip || target.port > 65_535 || target.host.length > 1024) {
+      this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Forwarding is not served here");
+      return;
+    }
+    Promise.try(() => directTcpip(target)).then((other) => {
+      const channel = this.#channels.accept(request, { closeRule: "when-both-ended" });
+      if (channel) relay(channel.stream, other);
+      else other.destroy();
+    }).catch((error) => this.#refuse(request, error));
+  }
+
+  #refuse(request: OpenRequest, error: unknown): void {
+    const prohibited = error instanceof AccessDenied || error instanceof LimitExceeded;
+    const reason = prohibited ? OPEN_FAILURE.PROHIBITED : OPEN_FAILURE.CONNECT_FAILED;
+    this.#channels.refuse(request, reason, printable(messageOf(error)));
+  }
+
+  #onChannelRequest(request: ChannelRequest): void {
+    const session = this.#sessions.get(request.channel);
+    if (session) session.onRequest(request);
+    else if (request.wantReply) request.channel.reply(false);
+  }
+}

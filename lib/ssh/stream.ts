@@ -1,0 +1,197 @@
+/**
+ * Byte streams. Everything that carries bytes in this program is a Node `Duplex` that may be
+ * half-open: sockets, SSH channels, relays. Sockets come from Deno's own API, because `node:net`
+ * of Deno 2.4.2 corrupts what it reads after `pause()` and `resume()`.
+ */
+import { Buffer } from "node:buffer";
+import { Duplex, type Readable, type Writable } from "node:stream";
+import { ConnectionProblem, messageOf, toTeleportError } from "../base/errors.ts";
+
+/** How much one read may bring. */
+const readSize = 128 * 1024;
+/** A block is read into until less than this is left of it. */
+const smallestRead = 32 * 1024;
+
+/**
+ * A connection as a stream, TCP_NODELAY set. Ending the stream shuts the writing side down only;
+ * destroying it closes the connection.
+ */
+export function connStream(conn: Deno.Conn): ConnStream {
+  return new ConnStream(conn);
+}
+
+export class ConnStream extends Duplex {
+  readonly #conn: Deno.Conn;
+  #block = Buffer.allocUnsafeSlow(0);
+  #used = 0;
+
+  /** @param conn belongs to the stream from now on */
+  constructor(conn: Deno.Conn) {
+    super({
+      allowHalfOpen: true,
+      readableHighWaterMark: readSize,
+      writableHighWaterMark: readSize,
+    });
+    this.#conn = conn;
+    if ("setNoDelay" in conn) {
+      const tcp = conn as Deno.TcpConn;
+      tcp.setNoDelay(true);
+      tcp.setKeepAlive(true);
+    }
+  }
+
+  get remoteAddr(): Deno.Addr {
+    return this.#conn.remoteAddr;
+  }
+
+  get localAddr(): Deno.Addr {
+    return this.#conn.localAddr;
+  }
+
+  override _read(): void {
+    if (this.#block.length - this.#used < smallestRead) {
+      this.#block = Buffer.allocUnsafeSlow(readSize);
+      this.#used = 0;
+    }
+    this.#conn.read(this.#block.subarray(this.#used)).then((count) => {
+      if (this.destroyed) return;
+      if (count === null) return void this.push(null);
+      const chunk = this.#block.subarray(this.#used, this.#used + count);
+      this.#used += count;
+      this.push(chunk);
+    }, (error) => this.#fail(error));
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#writeAll(chunk).then(() => done(), (error) => this.#fail(error, done));
+  }
+
+  override _writev(
+    chunks: { chunk: Buffer }[],
+    done: (error?: Error | null) => void,
+  ): void {
+    const all = chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map((c) => c.chunk));
+    this._write(all, "buffer", done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    if (!("closeWrite" in this.#conn)) return done();
+    // The peer may be gone already: then there is nothing left to shut down.
+    this.#conn.closeWrite().then(() => done(), () => done());
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    try {
+      this.#conn.close();
+    } catch {
+      // Closed already.
+    }
+    done(error);
+  }
+
+  async #writeAll(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length;) at += await this.#conn.write(chunk.subarray(at));
+  }
+
+  #fail(error: unknown, done?: (error?: Error | null) => void): void {
+    const problem = this.destroyed ? null : toTeleportError(error);
+    if (done) done(problem);
+    else if (problem) this.destroy(problem);
+  }
+}
+
+export interface DialOptions {
+  host: string;
+  port: number;
+  /** Milliseconds; 15 s unless told. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/** @throws ConnectionProblem naming the address */
+export async function dialTcp(options: DialOptions): Promise<ConnStream> {
+  const { host, port, timeoutMs = 15_000, signal } = options;
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(), timeoutMs);
+  try {
+    const either = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
+    return new ConnStream(await Deno.connect({ hostname: host, port, signal: either }));
+  } catch (cause) {
+    signal?.throwIfAborted();
+    const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const why = timeout.signal.aborted ? `no answer in ${timeoutMs / 1000} s` : messageOf(cause);
+    throw new ConnectionProblem(`Cannot connect to ${address}: ${why}`, { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Copies each stream's bytes into the other until both have ended, and destroys both. The end of
+ * one direction leaves the other open. Resolves (it never rejects) with the bytes copied, also when
+ * a stream broke.
+ */
+export async function relay(a: Duplex, b: Duplex): Promise<{ aToB: number; bToA: number }> {
+  const abandon = () => {
+    a.destroy();
+    b.destroy();
+  };
+  const [aToB, bToA] = await Promise.all([copy(a, b, abandon), copy(b, a, abandon)]);
+  abandon();
+  return { aToB, bToA };
+}
+
+/**
+ * Copies a stream to its end, then ends the destination. `broken` is called when one of the two
+ * breaks. Resolves with the bytes copied; never rejects.
+ */
+export function copy(from: Readable, to: Writable, broken?: () => void): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  let count = 0;
+  let ended = false;
+
+  const onData = (chunk: Buffer) => {
+    count += chunk.length;
+    if (!to.write(chunk)) from.pause();
+  };
+  const onDrain = () => from.resume();
+  const onEnd = () => {
+    ended = true;
+    to.end();
+  };
+  const finish = () => {
+    from.off("data", onData).off("end", onEnd).off("close", onFromClose);
+    to.off("drain", onDrain).off("finish", finish).off("close", onToClose);
+    resolve(count);
+  };
+  const fail = () => {
+    finish();
+    broken?.();
+  };
+  // A stream closes by itself when both of its own sides are done: that is no failure.
+  const onFromClose = () => ended || fail();
+  const onToClose = () => to.writableFinished ? finish() : fail();
+  // Errors are told by "close"; without a listener one would end the process.
+  const ignore = () => {};
+  from.on("error", ignore);
+  to.on("error", ignore);
+  from.on("end", onEnd).on("close", onFromClose);
+  to.on("drain", onDrain).on("finish", finish).on("close", onToClose);
+  from.on("data", onData);
+  if (from.readableEnded) onEnd();
+  else if (from.destroyed) fail();
+  if (to.destroyed) onToClose();
+  return promise;
+}
+
+/** Reads a stream to its end. @throws ConnectionProblem when it is longer than `limit` or breaks */
+export async function readAll(stream: Readable, limit = 16 * 1024 * 1024): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > limit) throw new ConnectionProblem(`The other side sent more than ${limit} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

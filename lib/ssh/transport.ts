@@ -1,0 +1,391 @@
+/**
+ * One SSH connection below authentication: identification lines, packets in and out, key exchanges
+ * by volume and time, keep-alives, disconnecting. The key exchange itself is in internals.ts.
+ */
+import { Buffer } from "node:buffer";
+import type { Duplex } from "node:stream";
+import { ConnectionProblem, messageOf, TeleportError } from "../base/errors.ts";
+import { printable } from "../base/text.ts";
+import { WireReader } from "../sshwire/codec.ts";
+import { Engine, type EngineOptions, TransportFailure } from "./internals.ts";
+import { DISCONNECT, disconnect, keepAlive, MSG, unimplemented } from "./messages.ts";
+import { Outbox } from "./outbox.ts";
+import { maxPacketAfterAuth } from "./packet_cipher.ts";
+
+export interface TransportOptions extends Pick<EngineOptions, "algorithms" | "ident"> {
+  hostKeys?: EngineOptions["hostKeys"];
+  acceptHostKey?: EngineOptions["acceptHostKey"];
+  /** Keys are exchanged anew after so many bytes in both directions. */
+  rekeyBytes: number;
+  /** Keys are exchanged anew after so many milliseconds. */
+  rekeyMs: number;
+}
+
+export interface TransportHandler {
+  /** After the first key exchange. */
+  onReady(): void;
+  /** A message of the services above (5 to 7, and 50 and more). May throw to disconnect. */
+  onMessage(type: number, payload: Buffer): void;
+  /** Sending is possible again. */
+  onDrain(): void;
+  /** Called once. Without an error the peer, or we, closed in good order. */
+  onClosed(error: TeleportError | undefined): void;
+}
+
+/** Ends the connection with a message for the peer; thrown by handlers. */
+export class Disconnect extends Error {
+  constructor(readonly reason: number, message: string) {
+    super(message);
+  }
+}
+
+export interface KeepAlive {
+  /** Milliseconds of silence after which the peer is asked whether it is there; 0 for never. */
+  intervalMs: number;
+  /** So many unanswered questions end the connection. */
+  countMax: number;
+}
+
+/** RFC 4253 §4.2: 255 bytes with CR and LF. */
+const maxIdent = 255;
+/** What a server may say before its identification line. */
+const maxGreeting = 64 * 1024;
+/** How long our KEXINIT waits for the peer's: both then leave with data, not before a delayed ACK. */
+const kexInitHoldMs = 15;
+/** A peer that does not finish a key exchange that was begun is gone. */
+const rekeyTimeoutMs = 60_000;
+/** Reading stops while the peer does not take our answers. */
+const maxPending = 4 * 1024 * 1024;
+/** Messages that are kept back while keys are exchanged. */
+const maxWaiting = 10_000;
+/** Packets after which keys must change (RFC 4344 §3.1), whatever their size. */
+const maxPackets = 2 ** 31;
+
+export class Transport {
+  readonly #stream: Duplex;
+  readonly #options: TransportOptions;
+  readonly #handler: TransportHandler;
+  readonly #engine: Engine;
+  readonly #outbox: Outbox;
+  readonly #isServer: boolean;
+  /** Bytes from the peer before its identification line is complete. */
+  #head: Buffer | undefined;
+  #ident = "";
+  /** Bytes of the lines before it. */
+  #greeting = 0;
+  #holdTimer: ReturnType<typeof setTimeout> | undefined;
+  #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
+  #keepAliveTimer: ReturnType<typeof setInterval> | undefined;
+  #lastHeard = 0;
+  #unanswered = 0;
+  /** Messages above the transport that wait for a key exchange to end. */
+  #waiting: Uint8Array[] = [];
+  #isAuthenticated = false;
+  #isClosed = false;
+  #paused = false;
+  readonly #kexTimes: number[] = [];
+
+  constructor(stream: Duplex, options: TransportOptions, handler: TransportHandler) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#handler = handler;
+    this.#isServer = options.hostKeys !== undefined;
+    this.#outbox = new Outbox(stream, () => this.#onDrain());
+    this.#engine = new Engine({
+      ident: options.ident,
+      algorithms: options.algorithms,
+      ...(options.hostKeys && { hostKeys: options.hostKeys }),
+      ...(options.acceptHostKey && { acceptHostKey: options.acceptHostKey }),
+      write: (a, b, c) => this.#outbox.add(a, b, c),
+      onMessage: (payload) => this.#onMessage(payload),
+      onKeys: (first) => this.#onKeys(first),
+    });
+  }
+
+  /** Begins to read and write. `already`: bytes of the peer that were read before. */
+  start(already?: Buffer): void {
+    const stream = this.#stream;
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("end", () => this.#onLost(undefined));
+    stream.on("error", (error) => this.#onLost(error));
+    stream.on("close", () => this.#onLost(undefined));
+    this.#engine.start();
+    if (already && already.length > 0) this.#onData(already);
+    if (stream.destroyed) this.#onLost(undefined);
+  }
+
+  get sessionId(): Uint8Array {
+    return this.#engine.sessionId;
+  }
+
+  /** The peer's software and comment, e.g. "OpenSSH_9.2p1 Debian-2". */
+  get peerVersion(): string {
+    return printable(this.#ident.slice(this.#ident.indexOf("-", 4) + 1));
+  }
+
+  get negotiated(): Engine["negotiated"] {
+    return this.#engine.negotiated;
+  }
+
+  get isStrict(): boolean {
+    return this.#engine.strict;
+  }
+
+  get peerWantsExtInfo(): boolean {
+    return this.#engine.peerWantsExtInfo;
+  }
+
+  get exchanges(): number {
+    return this.#engine.exchanges;
+  }
+
+  /** Whether bulk data may be sent now; onDrain() tells when it may again. */
+  get canSendData(): boolean {
+    return this.#engine.canSend && !this.#outbox.isFull && !this.#isClosed;
+  }
+
+  /** Sends a message, after a key exchange when one is under way. */
+  send(payload: Uint8Array): void {
+    if (this.#isClosed) return;
+    if (this.#engine.canSend) this.#engine.send(payload);
+    else if (this.#waiting.length < maxWaiting) this.#waiting.push(payload);
+    else this.#fail(new TransportFailure("Too many messages during a key exchange"));
+  }
+
+  /** Sends a message in two parts. Only while `canSendData`. */
+  sendData(header: Uint8Array, data: Uint8Array): void {
+    this.#engine.send(header, data);
+  }
+
+  /** From here on larger packets are read, keep-alives are sent and rekeying is not limited. */
+  authenticated(keepAlive: KeepAlive): void {
+    this.#isAuthenticated = true;
+    this.#engine.packetLimit = maxPacketAfterAuth;
+    if (keepAlive.intervalMs > 0) this.#startKeepAlive(keepAlive);
+  }
+
+  /** Tells the peer why, and closes. */
+  disconnect(reason: number, text: string): void {
+    this.#close(undefined, disconnect(reason, text));
+  }
+
+  rekey(): void {
+    if (!this.#engine.canSend || this.#isClosed) return;
+    this.#engine.rekey();
+    this.#armRekey(rekeyTimeoutMs, () => {
+      this.#fail(
+        new TransportFailure("The key exchange took too long", DISCONNECT.CONNECTION_LOST),
+      );
+    });
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isClosed) return;
+    this.#lastHeard = performance.now();
+    this.#unanswered = 0;
+    try {
+      if (this.#ident === "" || this.#head) this.#readHead(chunk);
+      else this.#engine.parse(chunk);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#outbox.flush();
+    if (this.#isClosed) return;
+    this.#checkVolume();
+    if (this.#outbox.pending > maxPending && !this.#paused) {
+      this.#paused = true;
+      this.#stream.pause();
+    }
+  }
+
+  /** Collects the identification line and, at a server, the packet behind it. */
+  #readHead(chunk: Buffer): void {
+    let head = this.#head ? Buffer.concat([this.#head, chunk]) : chunk;
+    this.#head = head;
+    while (this.#ident === "") {
+      const end = head.indexOf(10);
+      const line = head.subarray(0, end < 0 ? head.length : end).toString("latin1").replace(
+        /\r$/,
+        "",
+      );
+      if (end < 0) {
+        const limit = this.#isServer || line.startsWith("SSH-") ? maxIdent : maxGreeting;
+        if (head.length > limit || !couldBeIdent(line, this.#isServer)) this.#refuseIdent();
+        return;
+      }
+      if (/^SSH-(?:2\.0|1\.99)-[\x21-\x7e]/.test(line) && line.length + 2 <= maxIdent) {
+        this.#ident = line;
+        if (this.#isServer) this.#holdTimer = setTimeout(() => this.#release(), kexInitHoldMs);
+      } else if (this.#isServer || line.startsWith("SSH-")) {
+        this.#refuseIdent();
+      } else {
+        this.#greeting += end + 1;
+        if (this.#greeting > maxGreeting) this.#refuseIdent();
+        this.#head = head = head.subarray(end + 1);
+      }
+    }
+    // ssh2 answers the line with our KEXINIT: the line waits for the peer's.
+    const packetAt = head.indexOf(10) + 1;
+    const isComplete = head.length >= packetAt + 4 &&
+      head.length >= packetAt + 4 + head.readUInt32BE(packetAt);
+    if (!this.#isServer || isComplete || head.length > maxIdent + 35_000) this.#release();
+  }
+
+  #refuseIdent(): never {
+    if (this.#isServer) this.#outbox.add(Buffer.from("Invalid SSH identification string.\r\n"));
+    throw new TransportFailure("The other side does not speak SSH 2");
+  }
+
+  #release(): void {
+    clearTimeout(this.#holdTimer);
+    const head = this.#head;
+    if (!head || this.#isClosed) return;
+    this.#head = undefined;
+    try {
+      const end = head.indexOf(10) + 1;
+      this.#engine.parse(
+        Buffer.concat([Buffer.from(`${this.#ident}\r\n`, "latin1"), head.subarray(end)]),
+      );
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #onMessage(payload: Buffer): void {
+    const type = payload[0]!;
+    switch (type) {
+      case MSG.IGNORE:
+      case MSG.DEBUG:
+      case MSG.UNIMPLEMENTED:
+        return;
+      case MSG.DISCONNECT:
+        return this.#onDisconnect(payload);
+    }
+    if (type < 5 || (type > 7 && type < 50) || type > 100) {
+      this.send(unimplemented(this.#engine.lastSequenceNumber));
+    } else {
+      this.#handler.onMessage(type, payload);
+    }
+  }
+
+  #onDisconnect(payload: Buffer): void {
+    const reader = new WireReader(payload.subarray(1));
+    const reason = reader.u32();
+    const text = printable(reader.utf8().slice(0, 1024));
+    this.#close(
+      reason === DISCONNECT.BY_APPLICATION
+        ? undefined
+        : new ConnectionProblem(`The other side disconnected: ${text || `reason ${reason}`}`),
+    );
+  }
+
+  #onKeys(first: boolean): void {
+    this.#armRekey(this.#options.rekeyMs, () => this.rekey());
+    this.#limitExchanges();
+    if (first) this.#handler.onReady();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const payload of waiting) this.#engine.send(payload);
+    if (this.canSendData) this.#handler.onDrain();
+  }
+
+  /** A peer that only exchanges keys costs us much and itself little. */
+  #limitExchanges(): void {
+    const now = performance.now();
+    this.#kexTimes.push(now);
+    const [allowed, inMs] = this.#isAuthenticated ? [300, 10_000] : [4, Infinity];
+    while (now - this.#kexTimes[0]! > inMs) this.#kexTimes.shift();
+    if (this.#kexTimes.length > allowed) {
+      throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, "Too many key exchanges");
+    }
+  }
+
+  #checkVolume(): void {
+    const { bytes, packets } = this.#engine.volume;
+    if (bytes > this.#options.rekeyBytes || packets > maxPackets) this.rekey();
+  }
+
+  #onDrain(): void {
+    if (this.#paused && this.#outbox.pending < maxPending / 2) {
+      this.#paused = false;
+      this.#stream.resume();
+    }
+    this.#checkVolume();
+    if (this.canSendData) this.#handler.onDrain();
+  }
+
+  #armRekey(ms: number, run: () => void): void {
+    clearTimeout(this.#rekeyTimer);
+    this.#rekeyTimer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
+    Deno.unrefTimer(this.#rekeyTimer);
+  }
+
+  #startKeepAlive({ intervalMs, countMax }: KeepAlive): void {
+    this.#keepAliveTimer = setInterval(() => {
+      if (performance.now() - this.#lastHeard < intervalMs * 0.9) return;
+      if (this.#unanswered >= countMax) {
+        this.#close(
+          new ConnectionProblem("The other side does not answer any more"),
+          disconnect(DISCONNECT.CONNECTION_LOST, "Timeout: no answer"),
+        );
+      } else {
+        this.#unanswered++;
+        this.send(keepAlive());
+      }
+    }, intervalMs);
+    Deno.unrefTimer(this.#keepAliveTimer);
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof Disconnect) {
+      this.#close(
+        new ConnectionProblem(error.message, { cause: error }),
+        disconnect(error.reason, error.message),
+      );
+    } else if (error instanceof TransportFailure) {
+      this.#close(
+        new ConnectionProblem(`The SSH connection failed: ${error.message}`, { cause: error }),
+        disconnect(error.reason, error.message),
+      );
+    } else if (error instanceof TeleportError && error.code !== "bad_parameter") {
+      this.#close(error, disconnect(DISCONNECT.BY_APPLICATION, ""));
+    } else {
+      this.#close(
+        new ConnectionProblem(`The SSH connection failed: ${messageOf(error)}`, { cause: error }),
+        disconnect(DISCONNECT.PROTOCOL_ERROR, "Protocol error"),
+      );
+    }
+  }
+
+  #onLost(error: Error | undefined): void {
+    if (this.#isClosed) return;
+    this.#close(
+      new ConnectionProblem(
+        error ? `The connection broke: ${error.message}` : "The connection was closed",
+      ),
+    );
+  }
+
+  #close(error: TeleportError | undefined, farewell?: Uint8Array): void {
+    if (this.#isClosed) return;
+    if (farewell && this.#ident !== "") this.#engine.send(farewell);
+    this.#isClosed = true;
+    clearTimeout(this.#holdTimer);
+    clearTimeout(this.#rekeyTimer);
+    clearInterval(this.#keepAliveTimer);
+    this.#waiting = [];
+    this.#engine.close();
+    this.#outbox.end();
+    // What still comes is dropped; and a peer that does not close is not waited for.
+    this.#stream.on("data", () => {}).resume();
+    const timer = setTimeout(() => this.#stream.destroy(), 2000);
+    this.#stream.once("close", () => clearTimeout(timer));
+    if (this.#stream.destroyed) clearTimeout(timer);
+    else if (this.#stream.readableEnded) this.#stream.once("finish", () => this.#stream.destroy());
+    this.#handler.onClosed(error);
+  }
+}
+
+function couldBeIdent(line: string, isServer: boolean): boolean {
+  return !isServer || "SSH-".startsWith(line.slice(0, 4));
+}
