@@ -5,8 +5,13 @@
  * The number of guesses is exact also when they come side by side: an attempt is let in only while
  * failures and attempts under way together are fewer than allowed; the others wait for their turn.
  */
-import { AccessDenied, CompareFailed, LimitExceeded, NotFound } from "../base/errors.ts";
-import { AlreadyExists } from "../base/errors.ts";
+import {
+  AccessDenied,
+  AlreadyExists,
+  CompareFailed,
+  LimitExceeded,
+  NotFound,
+} from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Backend } from "../storage/backend.ts";
 import { deleteIfThere, hashSecret, readJson } from "./store.ts";
@@ -25,6 +30,8 @@ interface Attempts {
 }
 
 interface Gate {
+  /** Attempts that wait, run, or are about to. */
+  present: number;
   running: number;
   waiting: (() => void)[];
 }
@@ -75,26 +82,25 @@ export class Lockout {
   }
 
   async #enter(user: string): Promise<void> {
-    const gate = this.#gates.get(user) ?? { running: 0, waiting: [] };
+    const gate = this.#gates.get(user) ?? { present: 0, running: 0, waiting: [] };
     this.#gates.set(user, gate);
+    gate.present++;
     for (;;) {
       // Counted while the record is read, so that nobody else slips in meanwhile.
       gate.running++;
-      let failures: number;
       try {
         const attempts = (await this.#read(user))?.value;
         const lockedUntilMs = this.#lockOf(attempts);
         if (lockedUntilMs !== undefined) throw lockedError(user, lockedUntilMs);
-        failures = attempts?.failures.length ?? 0;
+        if ((attempts?.failures.length ?? 0) + gate.running <= MAX_FAILURES) return;
+        if (gate.waiting.length >= MAX_WAITING) {
+          throw new LimitExceeded("too many logins of this user at this moment, try again");
+        }
       } catch (e) {
         this.#leave(user);
         throw e;
       }
-      if (failures + gate.running <= MAX_FAILURES) return;
       gate.running--;
-      if (gate.waiting.length >= MAX_WAITING) {
-        throw new LimitExceeded("too many logins of this user at this moment, try again");
-      }
       await new Promise<void>((resolve) => gate.waiting.push(resolve));
     }
   }
@@ -102,7 +108,7 @@ export class Lockout {
   #leave(user: string): void {
     const gate = this.#gates.get(user)!;
     gate.running--;
-    if (gate.running === 0 && gate.waiting.length === 0) this.#gates.delete(user);
+    if (--gate.present === 0) this.#gates.delete(user);
     else gate.waiting.shift()?.();
   }
 
