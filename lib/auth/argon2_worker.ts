@@ -1,6 +1,10 @@
-/** Hashes passwords off the main thread: answers each request in order. */
-/// <reference lib="deno.worker" />
-import { Argon2id, type Argon2Parameters } from "./argon2.ts";
+/** Hashes passwords off the main thread, one after the other. */
+import { argon2id } from "hash-wasm";
+
+export interface Argon2Parameters {
+  memoryKiB: number;
+  passes: number;
+}
 
 export interface HashRequest {
   password: Uint8Array;
@@ -8,7 +12,7 @@ export interface HashRequest {
   parameters: Argon2Parameters;
 }
 
-/** The tag, or what went wrong. */
+/** The tag of 32 bytes, or what went wrong. */
 export type HashAnswer = Uint8Array | string;
 
 const scope = self as unknown as {
@@ -16,11 +20,19 @@ const scope = self as unknown as {
   postMessage(answer: HashAnswer): void;
 };
 
-const argon2 = Argon2id.create();
-
 scope.onmessage = async ({ data: { password, salt, parameters } }) => {
   try {
-    scope.postMessage((await argon2).hash(password, salt, parameters));
+    scope.postMessage(
+      await argon2id({
+        password,
+        salt,
+        memorySize: parameters.memoryKiB,
+        iterations: parameters.passes,
+        parallelism: 1,
+        hashLength: 32,
+        outputType: "binary",
+      }),
+    );
   } catch (e) {
     scope.postMessage(e instanceof Error ? e.message : String(e));
   }
