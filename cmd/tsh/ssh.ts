@@ -1,0 +1,179 @@
+import { ConnectionProblem } from "../../lib/base/errors.ts";
+import { printable } from "../../lib/base/text.ts";
+import type { Flags } from "../../lib/cli/flags.ts";
+import { say, warn } from "../../lib/cli/output.ts";
+import type { CommandSpec } from "../../lib/cli/program.ts";
+import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal.ts";
+import { runSession, statusOf } from "../../lib/client/node_session.ts";
+import type { NodeTarget } from "../../lib/client/node_connection.ts";
+import { parseTarget } from "../../lib/client/target.ts";
+import type { ExitStatus } from "../../lib/ssh/client.ts";
+import { connectCluster } from "./credentials.ts";
+import {
+  loginFor,
+  matchingNodes,
+  type NodeAccess,
+  openNode,
+  portFor,
+  sshStatusOf,
+} from "./node_access.ts";
+import { refusedSshFlags } from "./refused_flags.ts";
+import { parseSshOptions } from "./ssh_options.ts";
+
+export const command: CommandSpec = {
+  name: "ssh",
+  summary: "open a shell on a node, or run a command on one or many",
+  usage: "[user@]host|label=value [command...]",
+  arguments: [
+    { name: "<target>", about: "a node's name, address or UUID, or labels: env=prod,os=linux" },
+    { name: "[command...]", about: "what to run there; a shell when nothing is given" },
+  ],
+  options: [
+    { flags: "-p, --port <port>", description: "the SSH port there (default: the node's own)" },
+    { flags: "-t, --tty", description: "a terminal also for a command" },
+    { flags: "-T, --no-tty", description: "no terminal, not even for a shell" },
+    { flags: "-q, --quiet", description: "nothing but errors from tsh itself" },
+    { flags: "-n, --stdin-null", description: "the command gets no input" },
+    {
+      flags: "-o, --option <Key=value>",
+      description: "an option as in ssh_config",
+      repeatable: true,
+    },
+    ...refusedSshFlags,
+  ],
+  notes:
+    "With labels a command runs on all nodes that match, side by side; each line of output has\n" +
+    "the node's name in front. Options of the command itself come after it, as with ssh.\n" +
+    "The exit status is that of the command; 128+n when signal n killed it; 255 when the\n" +
+    "connection failed or the node refused; with several nodes the greatest of all.",
+  examples: [
+    ["tsh ssh root@db-1", "a shell"],
+    ["tsh ssh root@db-1 systemctl status nginx", "a command"],
+    ["tsh ssh root@env=prod,os=linux uptime", "a command on all nodes with these labels"],
+    ["tar c site | tsh ssh root@web-1 tar x -C /srv", "with input"],
+    ["tsh ssh -t root@db-1 top", "a command that needs a terminal"],
+  ],
+  runsCommand: true,
+  statusOf: sshStatusOf,
+  async run([target = "", ...words], flags) {
+    const quiet = flags.on("quiet");
+    const options = parseSshOptions(flags.list("option"), quiet ? () => {} : warn);
+    const parsed = parseTarget(target);
+    const login = loginFor(parsed.login, flags, options);
+    const port = portFor(flags, "port", options);
+    // The remote shell reads one line, as from ssh: words are joined by spaces, quotes are its own.
+    const commandLine = words.length === 0 ? undefined : words.join(" ");
+    const { cluster, credentials } = await connectCluster(flags);
+    using _cluster = cluster;
+    const access: NodeAccess = { cluster, credentials, quiet, options };
+    if (parsed.labels === undefined) {
+      return await runOnOne(access, { host: parsed.host, port, login }, commandLine, flags);
+    }
+    const nodes = await matchingNodes(access, parsed.labels);
+    const targets = nodes.map(({ name, id }) => ({ host: id, port, login, name }));
+    const [first] = targets;
+    if (first === undefined || targets.length === 1 || commandLine === undefined) {
+      if (targets.length > 1 && !quiet) {
+        warn(`Multiple nodes matched label selector, connecting to ${first?.name}.`);
+      }
+      return await runOnOne(access, first!, commandLine, flags);
+    }
+    if (!quiet) warn("Multiple nodes matched label selector, running command on all.");
+    return await runOnMany(access, targets, commandLine);
+  },
+};
+
+async function runOnOne(
+  access: NodeAccess,
+  target: NodeTarget,
+  command: string | undefined,
+  flags: Flags,
+): Promise<number> {
+  const terminal = wantsTerminal(access, command, flags) ? new StdinTerminal() : undefined;
+  const client = await openNode(access, target);
+  const exit = await runSession(client, {
+    ...(command === undefined ? {} : { command }),
+    ...(terminal ? { terminal } : {}),
+    escapes: flags.on("enable-escape-sequences"),
+    stdin: flags.on("stdin-null") ? undefined : stdinStream(),
+    stdout: outputStream(Deno.stdout),
+    stderr: outputStream(Deno.stderr),
+  });
+  if ("lost" in exit) {
+    throw new ConnectionProblem(
+      `The connection to ${target.name ?? target.host} was lost before the ` +
+        `${command === undefined ? "shell" : "command"} ended`,
+    );
+  }
+  if (!access.quiet) sayGoodbye(exit, command, terminal !== undefined);
+  return statusOf(exit);
+}
+
+function sayGoodbye(exit: ExitStatus, command: string | undefined, hasTerminal: boolean): void {
+  if ("signal" in exit) {
+    say(`The remote side was killed by SIG${exit.signal}${exit.core ? " (core dumped)" : ""}`);
+  } else if (command === undefined && hasTerminal) {
+    say(`the connection was closed on the remote side on  ${rfc822(new Date())}`);
+  }
+}
+
+async function runOnMany(
+  access: NodeAccess,
+  targets: (NodeTarget & { name: string })[],
+  command: string,
+): Promise<number> {
+  const { combinedStatus, runOnAll } = await import("../../lib/client/multi.ts");
+  const results = await runOnAll({
+    nodes: uniqueNames(targets).map(([name, target]) => ({
+      name,
+      connect: () => openNode(access, target),
+    })),
+    command,
+    stdout: outputStream(Deno.stdout),
+    stderr: outputStream(Deno.stderr),
+    statusOfError: sshStatusOf,
+  });
+  const failed = results.filter((result) => result.status !== 0);
+  if (failed.length > 0) {
+    say(`error: the command failed on ${failed.length} of ${results.length} nodes:`);
+    for (const { name, reason } of failed) say(`  ${name}: ${printable(reason ?? "")}`);
+  }
+  return combinedStatus(results);
+}
+
+/** Nodes of one name are told apart by their ids. */
+function uniqueNames<T extends { name: string; host: string }>(targets: T[]): [string, T][] {
+  return targets.map((target) => {
+    const name = printable(target.name);
+    const alone = targets.filter((other) => other.name === target.name).length === 1;
+    return [alone ? name : `${name} ${target.host}`, target];
+  });
+}
+
+/** A shell gets one where there is one here; a command only when asked for, as with ssh. */
+function wantsTerminal(access: NodeAccess, command: string | undefined, flags: Flags): boolean {
+  const here = Deno.stdin.isTerminal();
+  const { requestTty } = access.options;
+  if (flags.off("tty") || requestTty === "no") return false;
+  const asked = flags.on("tty") || requestTty === "yes" || requestTty === "force";
+  if (asked && !here && requestTty !== "force") {
+    if (!access.quiet) {
+      warn("Pseudo-terminal will not be allocated because stdin is not a terminal.");
+    }
+    return false;
+  }
+  if (asked) return true;
+  return here && command === undefined;
+}
+
+/** "02 Jan 06 15:04 MST", as Go prints RFC 822. */
+function rfc822(date: Date): string {
+  const part = (options: Intl.DateTimeFormatOptions) =>
+    new Intl.DateTimeFormat("en-GB", options).format(date);
+  const zone = new Intl.DateTimeFormat("en-US", { timeZoneName: "short" }).formatToParts(date)
+    .find((piece) => piece.type === "timeZoneName")?.value ?? "UTC";
+  const day = part({ day: "2-digit" });
+  const month = part({ month: "short" }).slice(0, 3);
+  return `${day} ${month} ${part({ year: "2-digit" })} ` +
+    `${part({ hour: "2-digit", minute: "2-digit", hour12: false })} ${zone}`;
+}

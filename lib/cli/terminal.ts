@@ -1,0 +1,64 @@
+/**
+ * stdin, stdout and stderr as streams, and the terminal behind them. Node's own process.stdin is
+ * not used: in Deno it is slow to start and keeps bytes that it has read ahead.
+ */
+import { Readable, Writable } from "node:stream";
+import type { Buffer } from "node:buffer";
+import { concat } from "../base/bytes.ts";
+import { rawMode } from "./prompt.ts";
+
+const readSize = 128 * 1024;
+
+/** Bytes of stdin as they come, with back-pressure. */
+export function stdinStream(): Readable {
+  return new Readable({
+    highWaterMark: readSize,
+    read() {
+      const buffer = new Uint8Array(readSize);
+      Deno.stdin.read(buffer).then(
+        (n) => this.push(n === null ? null : buffer.subarray(0, n)),
+        (e) => this.destroy(e),
+      );
+    },
+  });
+}
+
+/** stdout or stderr as a stream with back-pressure; what piles up goes out in one write. */
+export function outputStream(target: { write(bytes: Uint8Array): Promise<number> }): Writable {
+  const writeAll = async (bytes: Uint8Array) => {
+    for (let done = 0; done < bytes.length;) done += await target.write(bytes.subarray(done));
+  };
+  return new Writable({
+    highWaterMark: 1 << 20,
+    write(chunk: Buffer, _encoding, done) {
+      writeAll(chunk).then(() => done(), done);
+    },
+    writev(chunks, done) {
+      writeAll(concat(...chunks.map(({ chunk }) => chunk))).then(() => done(), done);
+    },
+  });
+}
+
+/** The terminal that stdin is. Its size is that of stdin's terminal, 80×25 where it is unknown. */
+export class StdinTerminal {
+  readonly name = Deno.env.get("TERM") || "xterm";
+
+  size(): { cols: number; rows: number } {
+    try {
+      const { columns, rows } = Deno.consoleSize();
+      if (columns > 0 && rows > 0) return { cols: columns, rows };
+    } catch {
+      // Neither stdin, stdout nor stderr is a terminal.
+    }
+    return { cols: 80, rows: 25 };
+  }
+
+  raw(): Disposable {
+    return rawMode(Deno.stdin);
+  }
+
+  onResize(listener: () => void): Disposable {
+    Deno.addSignalListener("SIGWINCH", listener);
+    return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGWINCH", listener) };
+  }
+}

@@ -1,0 +1,162 @@
+/** One shell or command on a node, with the streams and the terminal of this process. */
+import type { Readable, Writable } from "node:stream";
+import type { Buffer } from "node:buffer";
+import type { ClientChannel, ExitStatus, SshClient } from "../ssh/client.ts";
+import { EscapeFilter, type Escaped } from "./escapes.ts";
+
+export interface WindowSize {
+  cols: number;
+  rows: number;
+}
+
+/** The terminal in front of the user. */
+export interface SessionTerminal {
+  /** TERM. */
+  name: string;
+  size(): WindowSize;
+  /** Keys go through unchanged until disposed. */
+  raw(): Disposable;
+  onResize(listener: () => void): Disposable;
+}
+
+export interface SessionStreams {
+  /** undefined: the remote command sees the end of input at once. */
+  stdin: Readable | undefined;
+  stdout: Writable;
+  stderr: Writable;
+}
+
+export interface SessionOptions extends SessionStreams {
+  /** A shell unless given. */
+  command?: string;
+  /** The remote side gets a PTY when given. */
+  terminal?: SessionTerminal;
+  /** `~.` after a line feed ends the session, as in ssh. */
+  escapes?: boolean;
+}
+
+/** Runs it to its end. @throws what the node refuses it with */
+export async function runSession(client: SshClient, options: SessionOptions): Promise<ExitStatus> {
+  const { command, terminal } = options;
+  const pty = terminal && { term: terminal.name, ...sizeOf(terminal), modes: new Map() };
+  const session = pty ? { pty } : {};
+  const channel = command === undefined
+    ? await client.shell(session)
+    : await client.exec(command, session);
+  if (!terminal) return await pump(channel, options);
+  using _raw = terminal.raw();
+  using _resize = terminal.onResize(() => channel.resize(sizeOf(terminal)));
+  return await pump(channel, options);
+}
+
+/** Moves the bytes of all three streams until the remote side has ended. */
+async function pump(channel: ClientChannel, options: SessionOptions): Promise<ExitStatus> {
+  const { stdin, stdout, stderr } = options;
+  const escaped = Promise.withResolvers<void>();
+  const unlink = stdin
+    ? sendInput(channel, stdin, options, escaped.resolve)
+    : (channel.stream.end(), () => {});
+  const outputs = Promise.all([
+    drain(channel.stream, stdout),
+    drain(channel.stderr, stderr),
+  ]);
+  const ended = await Promise.race([
+    Promise.all([channel.exited, outputs]).then(([status]) => status),
+    escaped.promise.then((): ExitStatus => ({ lost: true })),
+  ]);
+  unlink();
+  channel.close();
+  return ended;
+}
+
+/** Returns what stops it. */
+function sendInput(
+  channel: ClientChannel,
+  stdin: Readable,
+  options: SessionOptions,
+  onEscape: () => void,
+): () => void {
+  const filter = options.terminal && options.escapes ? new EscapeFilter() : undefined;
+  const { stream } = channel;
+  const onData = (chunk: Buffer) => {
+    const result: Escaped = filter?.push(chunk) ?? { data: chunk };
+    if (result.help) options.stderr.write(result.help);
+    if (result.data.length > 0 && !stream.write(result.data)) stdin.pause();
+    if (result.disconnect) onEscape();
+  };
+  const onDrain = () => stdin.resume();
+  const onEnd = () => stream.end();
+  stdin.on("data", onData).on("end", onEnd).on("error", onEnd);
+  stream.on("drain", onDrain).on("error", () => {});
+  return () => {
+    stdin.off("data", onData).off("end", onEnd);
+    stream.off("drain", onDrain);
+    stdin.pause();
+  };
+}
+
+/**
+ * Writes everything that arrives; resolves when the last byte is written, or when the writer is
+ * gone (then the rest is read and dropped, so that the command is not stuck).
+ */
+function drain(from: Readable, to: Writable): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let gone = false;
+  const onError = () => {
+    gone = true;
+    from.resume();
+  };
+  const onDrain = () => from.resume();
+  const finish = () => {
+    from.off("data", onData);
+    const settle = () => {
+      to.off("drain", onDrain).off("error", onError);
+      resolve();
+    };
+    // An empty write comes back when all before it are done.
+    if (gone || to.destroyed) settle();
+    else to.write(new Uint8Array(0), settle);
+  };
+  const onData = (chunk: Buffer) => {
+    if (!gone && !to.write(chunk)) from.pause();
+  };
+  to.on("drain", onDrain).on("error", onError);
+  from.on("data", onData).on("error", () => {});
+  let finished = false;
+  const once = () => {
+    if (finished) return;
+    finished = true;
+    finish();
+  };
+  from.once("end", once).once("close", once);
+  return promise;
+}
+
+function sizeOf(terminal: SessionTerminal) {
+  return { ...terminal.size(), widthPx: 0, heightPx: 0 };
+}
+
+/** The status that a remote end gives to this process, by ssh's and the shell's rules. */
+export function statusOf(exit: ExitStatus): number {
+  if ("code" in exit) return exit.code;
+  return "signal" in exit ? 128 + (signalNumbers[exit.signal] ?? 0) : 255;
+}
+
+/** RFC 4254, 6.10, with the numbers that they have on Linux. */
+const signalNumbers: Record<string, number> = {
+  HUP: 1,
+  INT: 2,
+  QUIT: 3,
+  ILL: 4,
+  TRAP: 5,
+  ABRT: 6,
+  BUS: 7,
+  FPE: 8,
+  KILL: 9,
+  USR1: 10,
+  SEGV: 11,
+  USR2: 12,
+  PIPE: 13,
+  ALRM: 14,
+  TERM: 15,
+};
