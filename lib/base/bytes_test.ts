@@ -27,10 +27,38 @@ Deno.test("toHex() and toBase64() respect the borders of a view", () => {
 });
 
 Deno.test("fromBase64() refuses missing padding, white space, URL letters and stray bits", () => {
-  for (const text of ["QQ", "QQ=", "QQ== ", "Q\nQ==", "-_-_", "QR==", "QQ==QQ==", "é==="]) {
+  for (
+    const text of [
+      "QQ",
+      "QQ=",
+      "QQ== ",
+      "Q\nQ==",
+      "-_-_",
+      "QR==",
+      "QQ==QQ==",
+      "é===",
+      "A",
+      "AAAAA",
+      "====",
+      "A===",
+    ]
+  ) {
     assert.throws(() => fromBase64(text), BadParameter, JSON.stringify(text));
   }
   assert.deepEqual(fromBase64(""), new Uint8Array());
+});
+
+Deno.test("fromBase64() and fromHex() throw nothing but BadParameter", () => {
+  const near = fc.string({ unit: fc.constantFrom(..."ABab01+/=-_ \n") });
+  fc.assert(fc.property(fc.oneof(near, fc.string()), (text) => {
+    for (const [read, write] of [[fromBase64, toBase64], [fromHex, toHex]] as const) {
+      try {
+        assert.equal(write(read(text)).toLowerCase(), text.toLowerCase());
+      } catch (e) {
+        assert(e instanceof BadParameter);
+      }
+    }
+  }));
 });
 
 Deno.test("fromHex() refuses odd lengths and other letters", () => {
