@@ -180,9 +180,10 @@ function badDirection(from: string, to: string): string | undefined {
   })`;
 }
 
+/** x_test.ts, and what tests share: testing.ts, test_x.ts, everything in tests/. */
 function isTest(file: string): boolean {
   return file.startsWith("tests/") || /(^|[_/])(test|testing)\.ts$/.test(file) ||
-    /_test_[a-z0-9_]+\.ts$/.test(file) || file.includes("/testing/");
+    /\/test_[a-z0-9_]+\.ts$/.test(file) || file.includes("/testing/");
 }
 
 function packageName(specifier: string): string {

@@ -8,7 +8,7 @@
 import { join, resolve } from "node:path";
 import { type Counts, countsOf } from "./deno_summary.ts";
 import { elapsed, runScript, say, ScriptError } from "./progress.ts";
-import { missingTools } from "./test_tools.ts";
+import { missingTools } from "./required_programs.ts";
 
 interface Step {
   readonly name: string;

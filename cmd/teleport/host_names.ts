@@ -1,27 +1,17 @@
-/** The names and addresses under which a host's roles are reached: its certificates list them. */
+/** Names and addresses of this host: what its node's certificate lists, and how its roles are dialled. */
 import { formatAddr, parseAddr } from "../../lib/base/net.ts";
 import type { Config } from "../../lib/config/mod.ts";
 
-/** For the SSH and the TLS certificate of a proxy. */
-export function proxyNames({ proxy, nodename, advertiseIp }: Config): string[] {
-  return unique([
-    nodename,
-    "localhost",
-    "127.0.0.1",
-    "::1",
-    ...[...proxy.publicAddrs, ...proxy.sshPublicAddrs].map(hostOf),
-    ...[proxy.webListenAddr, proxy.sshListenAddr].map(hostOf).filter(isSpecific),
-    advertiseIp,
-  ]);
-}
-
 /** For the SSH certificate of a node, besides its UUID, its name and the names of loopback. */
 export function nodeNames({ ssh, advertiseIp }: Config): string[] {
-  return unique([
-    ...ssh.publicAddrs.map(hostOf),
-    ...[hostOf(ssh.listenAddr)].filter(isSpecific),
-    advertiseIp,
-  ]);
+  const listenHost = hostOf(ssh.listenAddr);
+  return [
+    ...new Set([
+      ...ssh.publicAddrs.map(hostOf),
+      ...(advertiseIp === undefined ? [] : [advertiseIp]),
+      ...(isSpecific(listenHost) ? [listenHost] : interfaceAddresses()),
+    ]),
+  ];
 }
 
 /** Where something in this process that listens on `addr` can be dialled. */
@@ -39,6 +29,8 @@ function isSpecific(host: string): boolean {
   return host !== "0.0.0.0" && host !== "::" && host !== "";
 }
 
-function unique(names: readonly (string | undefined)[]): string[] {
-  return [...new Set(names.filter((name) => name !== undefined))];
+/** This machine's own addresses, without loopback and link-local ones. */
+function interfaceAddresses(): string[] {
+  return Deno.networkInterfaces().map(({ address }) => address)
+    .filter((address) => !/^(127\.|::1$|fe80:|169\.254\.)/.test(address));
 }

@@ -11,7 +11,7 @@ import {
   issuedIdentity,
   joinedIdentity,
 } from "./host_identity.ts";
-import { nodeNames, proxyNames, reachableFromHere } from "./host_names.ts";
+import { nodeNames, reachableFromHere } from "./host_names.ts";
 import { explainListenError, type ListenAddress } from "./listen_errors.ts";
 
 export interface SupervisorOptions {
@@ -97,7 +97,7 @@ export class Supervisor {
   }
 
   async #startProxy(
-    { startProxy }: typeof import("../../lib/proxy/mod.ts"),
+    { proxyNames, startProxy }: typeof import("../../lib/proxy/mod.ts"),
     auth: LocalAuth | undefined,
   ): Promise<{ ready: Promise<void> }> {
     const { config, announce } = this.#options;
