@@ -129,7 +129,7 @@ async function authenticateServer(
   let trusted: TrustedAuthority[];
   if (o.caPin) {
     const { authorities } = await api.call("authorities", {});
-    trusted = await pinnedAuthorities(address, authorities, o.caPin);
+    trusted = await pinnedAuthorities(address, authorities, o.caPin, nowMs);
   } else if (o.knownAuthorities?.length) {
     trusted = trustedAuthorities(o.knownAuthorities, "host");
   } else {
@@ -156,13 +156,14 @@ async function pinnedAuthorities(
   address: string,
   authorities: readonly CertAuthority[],
   pin: string,
+  nowMs: number,
 ): Promise<TrustedAuthority[]> {
   let reason = "it shows no host authority";
   for (const authority of authorities) {
     if (authority.spec.type !== "host") continue;
     for (const pair of authority.spec.tls_key_pairs) {
       try {
-        const { sshCaKey } = await verifyPinnedAuthority(pair.cert, pin);
+        const { sshCaKey } = await verifyPinnedAuthority(pair.cert, pin, nowMs);
         return [{ cluster: authority.spec.cluster_name, type: "host", keys: [sshCaKey] }];
       } catch (error) {
         reason = messageOf(error);
