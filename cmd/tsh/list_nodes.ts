@@ -15,7 +15,8 @@ export async function listNodes(cluster: ClusterClient, query: NodeQuery): Promi
   const api = await cluster.connectAuth();
   try {
     const nodes: Node[] = [];
-    for (let after: string | undefined;;) {
+    let after: string | undefined;
+    do {
       const page = await api.call("nodes.list", {
         ...query,
         limit: pageSize,
@@ -23,8 +24,7 @@ export async function listNodes(cluster: ClusterClient, query: NodeQuery): Promi
       });
       nodes.push(...page.nodes);
       after = page.next;
-      if (after === undefined) break;
-    }
+    } while (after !== undefined);
     const key = (node: Node) => `${node.spec.hostname}\0${node.metadata.name}`;
     return nodes.sort((a, b) => key(a) < key(b) ? -1 : 1);
   } finally {

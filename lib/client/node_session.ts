@@ -2,7 +2,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { Buffer } from "node:buffer";
 import type { ClientChannel, ExitStatus, SshClient } from "../ssh/client.ts";
-import { EscapeFilter, type Escaped } from "./escapes.ts";
+import { type Escaped, EscapeFilter } from "./escapes.ts";
 
 export interface WindowSize {
   cols: number;
