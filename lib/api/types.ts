@@ -34,6 +34,8 @@ export type Caller =
     /** The key the host authenticated with: `host.renew` certifies exactly this one. */
     key: PublicKey;
     roles: readonly HostRole[];
+    /** Where it calls from. */
+    remote?: PeerAddress;
   }
   | { kind: "joining"; key: PublicKey; remote: PeerAddress };
 

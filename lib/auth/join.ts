@@ -6,7 +6,6 @@ import type { HostCertificates } from "../api/types.ts";
 import {
   AccessDenied,
   AlreadyExists,
-  BadParameter,
   CompareFailed,
   LimitExceeded,
   NotFound,
@@ -135,6 +134,15 @@ export class Joins {
     this.#confirmed.add(known);
   }
 
+  /** @throws AccessDenied when the host id has gone to another key since */
+  async assertCurrent(hostId: string, role: HostRole, key: PublicKey): Promise<void> {
+    const stored = await readJson<Claim>(this.o.backend, claimKey(hostId));
+    const current = stored?.value.roles[role];
+    if (current !== undefined && current.key !== fingerprint(key)) {
+      throw new AccessDenied(`another host has joined as ${hostId} since: join again with a token`);
+    }
+  }
+
   /** The id may be taken by a new host: an administrator has removed the old one. */
   async release(hostId: string): Promise<void> {
     for (const known of [...this.#confirmed]) {
@@ -223,19 +231,4 @@ const LOCAL = "local";
 
 function claimKey(hostId: string): string {
   return `/hosts/${hostId}`;
-}
-
-/** @throws BadParameter when a node asks for the name of a proxy or of the auth server */
-export function assertNamesFree(
-  asked: readonly string[],
-  reserved: ReadonlySet<string>,
-): void {
-  const taken = asked.find((name) => reserved.has(name.toLowerCase()));
-  if (taken !== undefined) {
-    throw new BadParameter(
-      `a node cannot have the name ${
-        JSON.stringify(taken)
-      }: it is that of a proxy or an auth server`,
-    );
-  }
 }

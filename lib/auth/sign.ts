@@ -122,7 +122,7 @@ export class Signer {
     const { hostId, key, role } = request;
     this.#refuseAuthorityKey(key);
     const nodeName = request.nodeName.toLowerCase();
-    assertHostNames(hostId, cluster, [
+    assertHostNames(hostId, [
       nodeName,
       ...request.additionalPrincipals,
       ...request.dnsNames,
@@ -205,10 +205,10 @@ function wantedTtl(ttlMs = DEFAULT_TTL_MS): number {
 }
 
 /** A host may be called what it likes, but not by another host's id. */
-function assertHostNames(hostId: string, cluster: string, names: readonly string[]): void {
+function assertHostNames(hostId: string, names: readonly string[]): void {
   for (const name of names.map((each) => each.toLowerCase())) {
     const foreignId = isUuid(name.slice(0, 36)) && !name.startsWith(hostId);
-    if (foreignId || name === cluster || !(isHostName(name) || isIpAddress(name))) {
+    if (foreignId || !(isHostName(name) || isIpAddress(name))) {
       throw new BadParameter(`a host cannot be called ${JSON.stringify(name.slice(0, 100))}`);
     }
   }

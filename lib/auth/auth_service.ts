@@ -1,0 +1,165 @@
+/** The Auth service: puts its parts together, on one backend. */
+import type { ApiService } from "../api/service.ts";
+import type { AuditLog } from "../audit/audit_log.ts";
+import { AlreadyExists, BadParameter } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import { systemClock } from "../base/clock.ts";
+import { uuid } from "../base/ids.ts";
+import { assertClusterName } from "../cert/names.ts";
+import type { ClusterConfig, ClusterConfigSpec, SecondFactor } from "../resources/types.ts";
+import type { Backend } from "../storage/backend.ts";
+import { adminApi } from "./admin_api.ts";
+import { Argon2Pool, type PoolOptions } from "./argon2_pool.ts";
+import { Authorities } from "./authorities.ts";
+import { hostsApi } from "./hosts_api.ts";
+import { Invites } from "./invites.ts";
+import { Joins } from "./join.ts";
+import { Lockout } from "./lockout.ts";
+import { Logins } from "./login.ts";
+import { Passwords } from "./passwords.ts";
+import { peopleApi } from "./people_api.ts";
+import { Roles } from "./roles.ts";
+import { Signer } from "./sign.ts";
+import { ResourceStore } from "./store.ts";
+import { JoinTokens, type StaticToken } from "./tokens.ts";
+import { OneTimeCodes } from "./totp.ts";
+import { Users } from "./users.ts";
+import { ResourceHub } from "./watch.ts";
+
+export interface AuthSettings {
+  clusterName: string;
+  secondFactor: SecondFactor;
+  staticTokens?: readonly StaticToken[];
+  /** What nodes and proxies are told; defaults for what is left out. */
+  clusterConfig?: Partial<ClusterConfigSpec>;
+}
+
+export interface AuthServiceOptions {
+  backend: Backend;
+  settings: AuthSettings;
+  audit: AuditLog;
+  clock?: Clock;
+  passwordPool?: PoolOptions;
+}
+
+/** What the handlers of the API work with. */
+export interface AuthParts {
+  readonly settings: AuthSettings;
+  readonly clock: Clock;
+  readonly audit: AuditLog;
+  readonly store: ResourceStore;
+  readonly hub: ResourceHub;
+  readonly authorities: Authorities;
+  readonly signer: Signer;
+  readonly users: Users;
+  readonly roles: Roles;
+  readonly logins: Logins;
+  readonly tokens: JoinTokens;
+  readonly joins: Joins;
+}
+
+export class AuthService {
+  readonly api: ApiService;
+
+  private constructor(
+    readonly parts: AuthParts,
+    private readonly pool: Argon2Pool,
+  ) {
+    this.api = { ...hostsApi(parts), ...peopleApi(parts), ...adminApi(parts) };
+  }
+
+  /**
+   * Makes what is missing in the backend: cluster name, authorities, built-in role.
+   * @throws BadParameter when the backend belongs to another cluster
+   */
+  static async open(options: AuthServiceOptions): Promise<AuthService> {
+    const { backend, settings, audit, clock = systemClock } = options;
+    const { clusterName: cluster, secondFactor } = settings;
+    const store = new ResourceStore(backend);
+    await claimClusterName(store, cluster);
+    const authorities = await Authorities.open(store, cluster, clock);
+    const roles = new Roles(store, audit);
+    await roles.ensureBuiltIn();
+    await publishClusterConfig(store, settings.clusterConfig);
+
+    const pool = new Argon2Pool(options.passwordPool);
+    const signer = new Signer(authorities, clock);
+    const tokens = new JoinTokens(backend, clock, settings.staticTokens);
+    const credentials = {
+      passwords: new Passwords(backend, pool, clock),
+      codes: new OneTimeCodes(backend, clock),
+      lockout: new Lockout(backend, clock),
+    };
+    const common = { store, clock, audit, secondFactor, ...credentials };
+    const users = new Users({ ...common, cluster, invites: new Invites(backend, clock) });
+    const logins = new Logins({ ...common, users, signer });
+    const joins = new Joins({ backend, clock, tokens, signer, authorities });
+    const hub = new ResourceHub(backend);
+    await hub.ready;
+    const parts = {
+      settings,
+      clock,
+      audit,
+      store,
+      hub,
+      authorities,
+      signer,
+      users,
+      roles,
+      logins,
+      tokens,
+      joins,
+    };
+    return new AuthService(parts, pool);
+  }
+
+  /** Leaves backend and audit log open: they are the caller's. */
+  async close(): Promise<void> {
+    this.pool.close();
+    await this.parts.hub.close();
+  }
+}
+
+async function claimClusterName(store: ResourceStore, cluster: string): Promise<void> {
+  assertClusterName(cluster);
+  const name = "cluster-name";
+  let stored = await store.find("cluster_name", name);
+  if (stored === undefined) {
+    await store.create({
+      kind: "cluster_name",
+      version: "v2",
+      metadata: { name, namespace: "default", labels: {} },
+      spec: { cluster_name: cluster, cluster_id: uuid() },
+    }).catch((e: unknown) => {
+      if (!(e instanceof AlreadyExists)) throw e;
+    });
+    stored = await store.get("cluster_name", name);
+  }
+  const known = stored.spec.cluster_name;
+  if (known !== cluster) {
+    throw new BadParameter(
+      `the data directory is that of the cluster "${known}", and the configuration says ` +
+        `"${cluster}": set auth_service.cluster_name to "${known}", or use another data_dir`,
+    );
+  }
+}
+
+async function publishClusterConfig(
+  store: ResourceStore,
+  spec: Partial<ClusterConfigSpec> = {},
+): Promise<void> {
+  const name = "cluster-config";
+  const config: ClusterConfig = {
+    kind: "cluster_config",
+    version: "v3",
+    metadata: { name, namespace: "default", labels: {} },
+    spec: {
+      client_idle_timeout: "never",
+      disconnect_expired_cert: false,
+      keep_alive_interval: "5m0s",
+      keep_alive_count_max: 3,
+      ...spec,
+    },
+  };
+  await store.put(config);
+}

@@ -1,0 +1,128 @@
+/** The auth role of a daemon. */
+import type { ApiResult } from "../api/contract.ts";
+import { AuditLog } from "../audit/audit_log.ts";
+import { FileLog } from "../audit/file_log.ts";
+import { formatDuration } from "../base/duration.ts";
+import { messageOf } from "../base/errors.ts";
+import { log } from "../base/log.ts";
+import { parseAddr } from "../base/net.ts";
+import type { HostRole } from "../cert/identity.ts";
+import type { Config } from "../config/types.ts";
+import { parseCertificateLine } from "../sshwire/certificate.ts";
+import { generatePrivateKey, type PublicKey } from "../sshwire/keys.ts";
+import { openBackend } from "../storage/mod.ts";
+import { AuthService } from "./auth_service.ts";
+import { authSshServer } from "./ssh_server.ts";
+
+export interface StartAuthOptions {
+  config: Config;
+  /** UUID of this host. */
+  hostId: string;
+}
+
+/** What a service of the same process, or `tctl` on the same machine, needs a certificate for. */
+export interface IssueHostRequest {
+  role: HostRole;
+  hostId: string;
+  nodeName: string;
+  additionalPrincipals: readonly string[];
+  dnsNames: readonly string[];
+  publicKey: PublicKey;
+  /** Base64 of the SPKI. */
+  tlsPublicKey?: string;
+}
+
+export interface AuthDaemon {
+  readonly clusterName: string;
+  /** Where it listens. */
+  readonly addr: Deno.NetAddr;
+  issueHost(request: IssueHostRequest): Promise<ApiResult<"join">>;
+  /** Waits up to `drainMs` for calls under way, milliseconds. */
+  close(options?: { drainMs?: number }): Promise<void>;
+}
+
+/**
+ * Opens storage and audit log, makes what is missing in a new cluster, and serves the API.
+ * @throws BadParameter for a data directory of another cluster, Deno.errors.AddrInUse
+ */
+export async function startAuth({ config, hostId }: StartAuthOptions): Promise<AuthDaemon> {
+  const { auth } = config;
+  const { host, port } = parseAddr(auth.listenAddr);
+  await using undo = new AsyncDisposableStack();
+  const listener = undo.adopt(
+    Deno.listen({ hostname: host, port }),
+    (each) => closeQuietly(() => each.close()),
+  );
+  const backend = undo.adopt(await openBackend(config.storage), (each) => each.close());
+  const sink = new FileLog({ directory: `${config.dataDir}/log`, serverId: hostId });
+  const audit = undo.adopt(new AuditLog({ sink }), (each) => each.close());
+  const service = undo.adopt(
+    await AuthService.open({ backend, audit, settings: settingsOf(config) }),
+    (each) => each.close(),
+  );
+  const hostKey = await ownHostKey(service, config, hostId);
+  const server = authSshServer({
+    service,
+    hostId,
+    hostKeys: () => [hostKey],
+    limits: {
+      keepAliveIntervalMs: auth.keepAliveIntervalMs,
+      keepAliveCountMax: auth.keepAliveCountMax,
+    },
+  });
+  const serving = server.serve(listener);
+  const resources = undo.move();
+  return {
+    clusterName: auth.clusterName,
+    addr: listener.addr as Deno.NetAddr,
+    issueHost: ({ publicKey, ...request }) =>
+      service.parts.joins.issue({ ...request, key: publicKey }),
+    close: async (options = {}) => {
+      await server.close(options);
+      await serving;
+      await resources.disposeAsync();
+    },
+  };
+}
+
+function settingsOf({ auth }: Config) {
+  return {
+    clusterName: auth.clusterName,
+    secondFactor: auth.secondFactor,
+    staticTokens: auth.tokens,
+    clusterConfig: {
+      client_idle_timeout: auth.clientIdleTimeoutMs === 0
+        ? "never"
+        : formatDuration(auth.clientIdleTimeoutMs),
+      disconnect_expired_cert: auth.disconnectExpiredCert,
+      keep_alive_interval: formatDuration(auth.keepAliveIntervalMs),
+      keep_alive_count_max: auth.keepAliveCountMax,
+    },
+  };
+}
+
+/** A new key at each start: who calls trusts the host authority, not the key. */
+async function ownHostKey(service: AuthService, config: Config, hostId: string) {
+  const key = generatePrivateKey();
+  const names = [...config.auth.publicAddrs, config.auth.listenAddr]
+    .map((addr) => parseAddr(addr, 0).host)
+    .filter((name) => !["0.0.0.0", "::"].includes(name));
+  const { certificate } = await service.parts.signer.host({
+    hostId,
+    nodeName: config.nodename,
+    role: "Auth",
+    key: key.publicKey,
+    additionalPrincipals: config.advertiseIp === undefined ? names : [...names, config.advertiseIp],
+    dnsNames: [],
+  });
+  return { key, certificate: parseCertificateLine(certificate) };
+}
+
+function closeQuietly(close: () => void): void {
+  try {
+    close();
+  } catch (e) {
+    // The server has closed it.
+    log("auth").debug("already closed", { error: messageOf(e) });
+  }
+}
