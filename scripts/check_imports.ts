@@ -18,7 +18,7 @@ const mayImport: Record<string, readonly string[]> = {
   cert: ["sshwire", "base"],
   resources: ["cert", "sshwire", "base"],
   access: ["resources", "cert", "sshwire", "base"],
-  config: ["resources", "base"],
+  config: ["access", "resources", "cert", "sshwire", "base"],
   storage: ["config", "resources", "base"],
   audit: ["access", "resources", "cert", "sshwire", "base"],
   recording: ["audit", "resources", "base"],

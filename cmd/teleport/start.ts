@@ -3,7 +3,7 @@ import type { CommandSpec } from "../../lib/cli/program.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { out } from "../../lib/cli/output.ts";
 import { configureLog, log } from "../../lib/base/log.ts";
-import { loadConfig } from "../../lib/config/mod.ts";
+import { type ConfigFlags, loadConfig } from "../../lib/config/mod.ts";
 import { prepareDataDir } from "./data_dir.ts";
 import { writePidFile } from "./pid_file.ts";
 import { onStopSignal } from "./signals.ts";
@@ -69,7 +69,7 @@ async function start(flags: Flags): Promise<number> {
   const startedAt = performance.now();
   const config = await loadConfig({ flags: overridesOf(flags), env: (name) => Deno.env.get(name) });
   configureLog({
-    level: flags.on("debug") ? "debug" : config.log.severity,
+    level: config.log.severity,
     format: config.log.format,
     output: config.log.output,
   });
@@ -99,6 +99,24 @@ async function start(flags: Flags): Promise<number> {
   }
   log("process").info("Stopped");
   return 0;
+}
+
+function overridesOf(flags: Flags): ConfigFlags {
+  return {
+    config: flags.text("config"),
+    configString: flags.text("config-string"),
+    roles: flags.text("roles"),
+    nodename: flags.text("nodename"),
+    pidFile: flags.text("pid-file"),
+    token: flags.text("token"),
+    caPin: flags.text("ca-pin"),
+    advertiseIp: flags.text("advertise-ip"),
+    listenIp: flags.text("listen-ip"),
+    authServers: flags.list("auth-server"),
+    labels: flags.text("labels"),
+    permitUserEnv: flags.on("permit-user-env") ? true : undefined,
+    debug: flags.on("debug"),
+  };
 }
 
 /** This program, or the runtime and this program's source where it is not compiled. */
