@@ -1,0 +1,425 @@
+/** The client's side of SFTP: requests side by side, whole files in order with a bounded look-ahead. */
+import type { Buffer } from "node:buffer";
+import type { Duplex } from "node:stream";
+import { BadParameter, ConnectionProblem, LimitExceeded } from "../base/errors.ts";
+import { printable } from "../base/text.ts";
+import { WireReader, WireWriter } from "../sshwire/codec.ts";
+import {
+  FXP,
+  maxSftpData,
+  readAttrs,
+  SFTP_STATUS,
+  type SftpAttrs,
+  type SftpEntry,
+  SftpError,
+  SftpFramer,
+  sftpPacket,
+  writeAttrs,
+} from "./sftp_wire.ts";
+
+/** What servers take without having said anything (draft-ietf-secsh-filexfer-02 §3). */
+const commonData = 32 * 1024;
+/** Bytes asked for, or written, and not answered yet. */
+const inFlightBytes = 4 * 1024 * 1024;
+const maxInFlight = 64;
+
+interface Waiting {
+  resolve(reply: WireReader): void;
+  reject(error: Error): void;
+}
+
+export class SftpClient {
+  readonly #stream: Duplex;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #extensions = new Set<string>();
+  readonly #started = Promise.withResolvers<void>();
+  #nextId = 0;
+  #failure: Error | undefined;
+  #maxRead = commonData;
+  #maxWrite = commonData;
+
+  /**
+   * Begins SFTP on the stream of a subsystem's channel.
+   * @throws ConnectionProblem when the other side does not speak it
+   */
+  static async open(stream: Duplex): Promise<SftpClient> {
+    const client = new SftpClient(stream);
+    stream.write(sftpPacket(new WireWriter().u8(FXP.INIT).u32(3)));
+    await client.#started.promise;
+    if (client.supports("limits@openssh.com")) await client.#askLimits();
+    return client;
+  }
+
+  private constructor(stream: Duplex) {
+    this.#stream = stream;
+    const framer = new SftpFramer((packet) => this.#onPacket(packet));
+    stream.on("data", (chunk: Buffer) => {
+      try {
+        framer.push(chunk);
+      } catch (cause) {
+        this.#fail(new ConnectionProblem("The other side does not speak SFTP", { cause }));
+        stream.destroy();
+      }
+    });
+    stream.on("error", () => {});
+    stream.on("end", () => this.#fail(new ConnectionProblem("The SFTP session ended")));
+    stream.on("close", () => this.#fail(new ConnectionProblem("The SFTP session broke off")));
+  }
+
+  supports(extension: string): boolean {
+    return this.#extensions.has(extension);
+  }
+
+  /** The most that one read and one write can carry. */
+  get maxData(): { read: number; write: number } {
+    return { read: this.#maxRead, write: this.#maxWrite };
+  }
+
+  /** @param flags bits of SFTP_OPEN. @throws SftpError, ConnectionProblem; so do all others */
+  async open(path: string, flags: number, attrs: SftpAttrs = {}): Promise<SftpFile> {
+    const fields = writeAttrs(new WireWriter().string(path).u32(flags), attrs);
+    const reply = await this.request(FXP.OPEN, fields, FXP.HANDLE);
+    return new SftpFile(this, handleOf(reply));
+  }
+
+  stat(path: string): Promise<SftpAttrs> {
+    return this.#attrs(FXP.STAT, path);
+  }
+
+  lstat(path: string): Promise<SftpAttrs> {
+    return this.#attrs(FXP.LSTAT, path);
+  }
+
+  async setstat(path: string, attrs: SftpAttrs): Promise<void> {
+    await this.#do(FXP.SETSTAT, writeAttrs(new WireWriter().string(path), attrs));
+  }
+
+  /**
+   * The entries of a directory without "." and "..".
+   * @throws BadParameter when the server names an entry that would be elsewhere
+   */
+  async list(path: string, limit = 1_000_000): Promise<SftpEntry[]> {
+    const fields = new WireWriter().string(path);
+    const handle = handleOf(await this.request(FXP.OPENDIR, fields, FXP.HANDLE));
+    const entries: SftpEntry[] = [];
+    try {
+      for (;;) {
+        const reply = await this.request(FXP.READDIR, new WireWriter().string(handle), FXP.NAME);
+        for (const entry of readNames(reply)) {
+          if (entry.name === "." || entry.name === "..") continue;
+          if (!isEntryName(entry.name)) {
+            throw new BadParameter(`The server sent a bad file name: ${printable(entry.name)}`);
+          }
+          if (entries.push(entry) > limit) {
+            throw new LimitExceeded(`The directory has more than ${limit} entries`);
+          }
+        }
+      }
+    } catch (error) {
+      if (error instanceof SftpError && error.status === SFTP_STATUS.EOF) return entries;
+      throw error;
+    } finally {
+      await this.#do(FXP.CLOSE, new WireWriter().string(handle)).catch(() => {});
+    }
+  }
+
+  async mkdir(path: string, attrs: SftpAttrs = {}): Promise<void> {
+    await this.#do(FXP.MKDIR, writeAttrs(new WireWriter().string(path), attrs));
+  }
+
+  async rmdir(path: string): Promise<void> {
+    await this.#do(FXP.RMDIR, new WireWriter().string(path));
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#do(FXP.REMOVE, new WireWriter().string(path));
+  }
+
+  /** Replaces `to` where the server can. */
+  async rename(from: string, to: string): Promise<void> {
+    const paths = new WireWriter().string(from).string(to).bytes();
+    const extension = "posix-rename@openssh.com";
+    if (this.supports(extension)) {
+      await this.#do(FXP.EXTENDED, new WireWriter().string(extension).raw(paths));
+    } else {
+      await this.#do(FXP.RENAME, new WireWriter().raw(paths));
+    }
+  }
+
+  async readlink(path: string): Promise<string> {
+    return await this.#path(FXP.READLINK, path);
+  }
+
+  async symlink(target: string, path: string): Promise<void> {
+    await this.#do(FXP.SYMLINK, new WireWriter().string(target).string(path));
+  }
+
+  /** The absolute path; "." is where a session starts. */
+  async realpath(path: string): Promise<string> {
+    return await this.#path(FXP.REALPATH, path);
+  }
+
+  /** Ends the session; what is under way fails. */
+  close(): void {
+    this.#fail(new ConnectionProblem("The SFTP session was closed"));
+    this.#stream.end();
+  }
+
+  /** Sends a request; its reply behind type and id. @throws SftpError for any other status than OK */
+  request(type: number, fields: WireWriter, expected: number): Promise<WireReader> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const id = this.#nextId;
+    this.#nextId = (id + 1) % 2 ** 32;
+    const { promise, resolve, reject } = Promise.withResolvers<WireReader>();
+    this.#waiting.set(id, {
+      resolve: (reply) => {
+        const got = reply.u8();
+        reply.u32();
+        if (got === FXP.STATUS && expected !== FXP.STATUS) reject(statusError(reply));
+        else if (got !== expected) reject(new ConnectionProblem("The SFTP reply makes no sense"));
+        else resolve(reply);
+      },
+      reject,
+    });
+    this.#stream.write(sftpPacket(new WireWriter().u8(type).u32(id).raw(fields.bytes())));
+    return promise;
+  }
+
+  /** Resolves when the channel takes more; a caller that writes much waits for it. */
+  async drained(): Promise<void> {
+    while (this.#stream.writableNeedDrain && !this.#failure) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          this.#stream.off("drain", done).off("close", done);
+          resolve();
+        };
+        this.#stream.on("drain", done).on("close", done);
+      });
+    }
+  }
+
+  /** For SftpFile. */
+  async do(type: number, fields: WireWriter): Promise<void> {
+    await this.#do(type, fields);
+  }
+
+  async #do(type: number, fields: WireWriter): Promise<void> {
+    const error = statusError(await this.request(type, fields, FXP.STATUS));
+    if (error.status !== SFTP_STATUS.OK) throw error;
+  }
+
+  async #attrs(type: number, path: string): Promise<SftpAttrs> {
+    return readAttrs(await this.request(type, new WireWriter().string(path), FXP.ATTRS));
+  }
+
+  async #path(type: number, path: string): Promise<string> {
+    const reply = await this.request(type, new WireWriter().string(path), FXP.NAME);
+    if (reply.u32() !== 1) throw new ConnectionProblem("The SFTP reply makes no sense");
+    return reply.utf8();
+  }
+
+  async #askLimits(): Promise<void> {
+    const fields = new WireWriter().string("limits@openssh.com");
+    const reply = await this.request(FXP.EXTENDED, fields, FXP.EXTENDED_REPLY);
+    reply.u64();
+    const usable = (bytes: bigint) =>
+      bytes === 0n ? commonData : Number(bytes < BigInt(maxSftpData) ? bytes : maxSftpData);
+    this.#maxRead = Math.max(1, usable(reply.u64()));
+    this.#maxWrite = Math.max(1, usable(reply.u64()));
+  }
+
+  #onPacket(packet: Buffer): void {
+    const reader = new WireReader(packet, "SFTP reply");
+    if (packet[0] === FXP.VERSION) return this.#onVersion(reader);
+    const id = new WireReader(packet.subarray(1), "SFTP reply").u32();
+    const waiting = this.#waiting.get(id);
+    if (!waiting) throw new BadParameter("SFTP reply to no request");
+    this.#waiting.delete(id);
+    try {
+      // The framer's buffer is valid during this call; promises are resolved after it.
+      waiting.resolve(new WireReader(Uint8Array.from(packet), "SFTP reply"));
+    } catch (error) {
+      waiting.reject(error as Error);
+    }
+  }
+
+  #onVersion(reader: WireReader): void {
+    reader.u8();
+    if (reader.u32() < 3) throw new BadParameter("SFTP before version 3");
+    while (reader.remaining > 0) {
+      this.#extensions.add(reader.utf8());
+      reader.string();
+    }
+    this.#started.resolve();
+  }
+
+  #fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#started.reject(error);
+    this.#started.promise.catch(() => {});
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject } of waiting) reject(error);
+  }
+}
+
+/** An open file. */
+export class SftpFile {
+  readonly #client: SftpClient;
+  readonly #handle: Uint8Array;
+
+  /** Use SftpClient.open(). */
+  constructor(client: SftpClient, handle: Uint8Array) {
+    this.#client = client;
+    this.#handle = handle;
+  }
+
+  async stat(): Promise<SftpAttrs> {
+    return readAttrs(await this.#client.request(FXP.FSTAT, this.#fields(), FXP.ATTRS));
+  }
+
+  async setstat(attrs: SftpAttrs): Promise<void> {
+    await this.#client.do(FXP.FSETSTAT, writeAttrs(this.#fields(), attrs));
+  }
+
+  /** To the disk, where the server can. */
+  async sync(): Promise<void> {
+    const extension = "fsync@openssh.com";
+    if (!this.#client.supports(extension)) return;
+    const fields = new WireWriter().string(extension).string(this.#handle);
+    await this.#client.do(FXP.EXTENDED, fields);
+  }
+
+  async close(): Promise<void> {
+    await this.#client.do(FXP.CLOSE, this.#fields());
+  }
+
+  /** Up to `length` bytes; empty at the end of the file. */
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const fields = this.#fields().u64(BigInt(offset)).u32(length);
+    try {
+      const data = (await this.#client.request(FXP.READ, fields, FXP.DATA)).string();
+      if (data.length > length) throw new ConnectionProblem("The server sent more than was asked");
+      return data;
+    } catch (error) {
+      if (error instanceof SftpError && error.status === SFTP_STATUS.EOF) return new Uint8Array();
+      throw error;
+    }
+  }
+
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    await this.#client.do(FXP.WRITE, this.#fields().u64(BigInt(offset)).string(data));
+  }
+
+  /**
+   * The bytes from `offset` to the end, in order. Several reads are under way at once.
+   * @param size what the file is thought to have: reads beyond it are made one at a time
+   */
+  async *chunks(options: { offset?: number; size?: number } = {}): AsyncGenerator<Uint8Array> {
+    const { size = (await this.stat()).size ?? 0 } = options;
+    const length = this.#client.maxData.read;
+    const ahead = Math.min(maxInFlight, Math.max(1, Math.floor(inFlightBytes / length)));
+    let next = options.offset ?? 0;
+    const reads: { length: number; data: Promise<Uint8Array> }[] = [];
+    const ask = () => {
+      const data = this.#readFull(next, length);
+      data.catch(() => {});
+      reads.push({ length, data });
+      next += length;
+    };
+    for (;;) {
+      while (reads.length < ahead && next < size) ask();
+      if (reads.length === 0) ask();
+      const { data, length: asked } = reads.shift()!;
+      const chunk = await data;
+      if (chunk.length > 0) yield chunk;
+      if (chunk.length < asked) return;
+    }
+  }
+
+  /** Writes the source from `offset` on. Several writes are under way at once. */
+  async writeAll(
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options: { offset?: number; onProgress?: (bytes: number) => void } = {},
+  ): Promise<number> {
+    const piece = this.#client.maxData.write;
+    const ahead = Math.min(maxInFlight, Math.max(1, Math.floor(inFlightBytes / piece)));
+    const writes: Promise<void>[] = [];
+    let offset = options.offset ?? 0;
+    const start = offset;
+    let failed: { error: unknown } | undefined;
+    for await (const chunk of source) {
+      for (let at = 0; at < chunk.length; at += piece) {
+        const data = chunk.subarray(at, at + piece);
+        const write = this.write(offset, data);
+        write.catch((error) => failed ??= { error });
+        writes.push(write);
+        offset += data.length;
+        if (writes.length >= ahead) await writes.shift();
+        await this.#client.drained();
+        if (failed) throw failed.error;
+      }
+      options.onProgress?.(offset - start);
+    }
+    await Promise.all(writes);
+    return offset - start;
+  }
+
+  /** A server may answer with less than was asked, without being at the end. */
+  async #readFull(offset: number, length: number): Promise<Uint8Array> {
+    const first = await this.read(offset, length);
+    if (first.length === length || first.length === 0) return first;
+    const whole = new Uint8Array(length);
+    whole.set(first);
+    let have = first.length;
+    while (have < length) {
+      const more = await this.read(offset + have, length - have);
+      if (more.length === 0) break;
+      whole.set(more, have);
+      have += more.length;
+    }
+    return whole.subarray(0, have);
+  }
+
+  #fields(): WireWriter {
+    return new WireWriter().string(this.#handle);
+  }
+}
+
+/** Whether a name can only be an entry of its directory. */
+function isEntryName(name: string): boolean {
+  return name !== "" && !name.includes("/") && !name.includes("\0");
+}
+
+function readNames(reply: WireReader): SftpEntry[] {
+  const entries: SftpEntry[] = [];
+  for (let left = reply.u32(); left > 0; left--) {
+    const name = reply.utf8();
+    const longName = decoder.decode(reply.string());
+    entries.push({ name, longName, attrs: readAttrs(reply) });
+  }
+  return entries;
+}
+
+const decoder = new TextDecoder();
+
+function handleOf(reply: WireReader): Uint8Array {
+  const handle = reply.string();
+  if (handle.length > 256) throw new ConnectionProblem("The SFTP handle is too long");
+  return Uint8Array.from(handle);
+}
+
+function statusError(reply: WireReader): SftpError {
+  const status = reply.u32();
+  const text = reply.remaining > 0 ? printable(decoder.decode(reply.string()).slice(0, 1024)) : "";
+  return new SftpError(status, text || statusTexts[status] || `SFTP status ${status}`);
+}
+
+const statusTexts: Record<number, string> = {
+  [SFTP_STATUS.EOF]: "End of file",
+  [SFTP_STATUS.NO_SUCH_FILE]: "No such file or directory",
+  [SFTP_STATUS.PERMISSION_DENIED]: "Permission denied",
+  [SFTP_STATUS.FAILURE]: "Failure",
+  [SFTP_STATUS.OP_UNSUPPORTED]: "Operation unsupported",
+};
