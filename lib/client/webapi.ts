@@ -198,14 +198,14 @@ function connectionError(e: unknown, address: HostPort): Error {
       options,
     );
   }
-  if (/NotValidForName/.test(reason)) {
+  if (/NotValidForName|not valid for (?:any )?name/.test(reason)) {
     return new AccessDenied(
       `The certificate of ${where} is for other names than ${address.host}: ` +
         "use the name in the certificate, or add this one to proxy_service.public_addr",
       options,
     );
   }
-  if (/Expired|NotValidYet/.test(reason)) {
+  if (/Expired|certificate expired|NotValidYet|not valid yet/.test(reason)) {
     return new AccessDenied(
       `The certificate of ${where} is not valid now: check this computer's clock, ` +
         "or ask the administrator to renew it",
