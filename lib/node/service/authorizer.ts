@@ -1,0 +1,83 @@
+/** Who may log in to this node, and as whom: from the certificate, the roles and the labels. */
+import { NodeAccess, sessionOptions, type SessionOptions } from "../../access/mod.ts";
+import type { Clock } from "../../base/clock.ts";
+import { AccessDenied } from "../../base/errors.ts";
+import { log } from "../../base/log.ts";
+import { printable } from "../../base/text.ts";
+import { checkCertificate } from "../../cert/check.ts";
+import { type UserIdentity, userIdentityOf } from "../../cert/identity.ts";
+import type { ClusterCache } from "../../host/cache.ts";
+import type { Labels, Role } from "../../resources/types.ts";
+import type { AuthAttempt } from "../../ssh/server.ts";
+import { checkLogin } from "../process/login_checks.ts";
+import { lookUpUser, type OsUser } from "../process/os_user.ts";
+
+/** Somebody who has been let in. */
+export interface NodeUser {
+  readonly identity: UserIdentity;
+  readonly osUser: OsUser;
+  readonly options: SessionOptions;
+}
+
+export interface AuthorizerOptions {
+  readonly cluster: string;
+  readonly cache: Pick<ClusterCache, "authorities" | "get">;
+  readonly labels: () => Labels;
+  readonly clock: Clock;
+}
+
+export class Authorizer {
+  readonly #options: AuthorizerOptions;
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options;
+  }
+
+  /** @throws AccessDenied with what the user is to be told */
+  async authenticate(attempt: AuthAttempt): Promise<NodeUser> {
+    const identity = this.#identify(attempt);
+    const login = attempt.username;
+    const roles = this.#rolesOf(identity);
+    const { allowed, reason } = new NodeAccess(roles, identity.traits)
+      .decide({ login, labels: this.#options.labels() });
+    if (!allowed) throw this.#denied(identity, login, reason);
+    const osUser = await lookUpUser(login);
+    await checkLogin(osUser, this.#options.clock.now());
+    return { identity, osUser, options: sessionOptions(roles) };
+  }
+
+  #identify(attempt: AuthAttempt): UserIdentity {
+    if (!attempt.certificate) {
+      throw new AccessDenied("a certificate of this cluster is needed here: run `tsh login`");
+    }
+    return userIdentityOf(checkCertificate(attempt.certificate, {
+      type: "user",
+      authorities: this.#options.cache.authorities("user"),
+      principal: attempt.username,
+      address: attempt.remote.host,
+      nowMs: this.#options.clock.now(),
+      understood: { forceCommand: true },
+    }));
+  }
+
+  /** A role that is not known may be the one that denies: without it there is no decision. */
+  #rolesOf(identity: UserIdentity): Role[] {
+    return identity.roles.map((name) => {
+      const role = this.#options.cache.get("role", name);
+      if (role) return role;
+      throw new AccessDenied(
+        `the role "${printable(name)}" of this certificate does not exist (any more): log in again`,
+      );
+    });
+  }
+
+  /** The reason is for the log: it would tell a stranger what the roles say. */
+  #denied(identity: UserIdentity, login: string, reason: string): AccessDenied {
+    const { cluster } = this.#options;
+    log("node").info("Access was denied", { user: identity.user, login, reason });
+    return new AccessDenied(
+      `user ${identity.user}@${identity.cluster} is not authorized to login as ` +
+        `${printable(login)}@${cluster}: access to server denied`,
+    );
+  }
+}

@@ -1,0 +1,153 @@
+/** What the audit log hears of one session, in order, with the fields that all of it shares. */
+import type { AuditEmitter, AuditEvent, SftpAction } from "../../audit/events.ts";
+import { SESSION_DATA_INDEX } from "../../audit/events.ts";
+import type { Clock } from "../../base/clock.ts";
+import { formatAddr } from "../../base/net.ts";
+import type { Labels } from "../../resources/types.ts";
+import type { ServerConnection } from "../../ssh/server.ts";
+import type { NodeUser } from "./authorizer.ts";
+
+/** The node, as its events name it. */
+export interface NodeFacts {
+  readonly hostId: string;
+  readonly hostname: string;
+  readonly addr: string;
+  readonly labels: () => Labels;
+}
+
+/** Fields of every event of a connection to this node. */
+export function connectionFields(
+  node: NodeFacts,
+  connection: Pick<ServerConnection<NodeUser>, "identity" | "username" | "remote" | "local">,
+) {
+  return {
+    user: connection.identity.identity.user,
+    login: connection.username,
+    server_id: node.hostId,
+    namespace: "default",
+    server_hostname: node.hostname,
+    server_addr: node.addr,
+    server_labels: node.labels(),
+    "addr.local": formatAddr(connection.local),
+    "addr.remote": formatAddr(connection.remote),
+    proto: "ssh" as const,
+  };
+}
+
+/** How a program has ended, as events say it. */
+export type Outcome = { readonly code: number } | { readonly error: string };
+
+/** A line of the SFTP server's report: the fields of the event that are its own. */
+export interface FileOperation {
+  readonly action: SftpAction;
+  readonly path: string;
+  readonly target_path?: string;
+  readonly bytes_read?: number;
+  readonly bytes_written?: number;
+  readonly error?: string;
+}
+
+export class SessionAudit {
+  readonly #emitter: AuditEmitter;
+  readonly #fields: ReturnType<typeof connectionFields> & { sid: string };
+  readonly #clock: Clock;
+  #index = 0;
+  #startedAt = 0;
+  #isInteractive = false;
+
+  constructor(
+    emitter: AuditEmitter,
+    fields: ReturnType<typeof connectionFields> & { sid: string },
+    clock: Clock,
+  ) {
+    this.#emitter = emitter;
+    this.#fields = fields;
+    this.#clock = clock;
+  }
+
+  /** @param size "columns:rows" of the terminal; a session without one is not interactive */
+  started(size: string | undefined): void {
+    this.#startedAt = this.#clock.now();
+    this.#isInteractive = size !== undefined;
+    this.#emit({
+      event: "session.start",
+      code: "T2000I",
+      ...(size === undefined ? {} : { size }),
+      interactive: this.#isInteractive,
+    });
+  }
+
+  resized(size: string): void {
+    this.#emit({ event: "resize", code: "T2002I", size });
+  }
+
+  /** @param bytes sent to the client, and received from it */
+  ended(bytes: { tx: number; rx: number }): void {
+    this.#emit({ event: "session.data", code: "T2006I", ...bytes, ei: SESSION_DATA_INDEX });
+    this.#emit({
+      event: "session.end",
+      code: "T2004I",
+      enhanced_recording: false,
+      interactive: this.#isInteractive,
+      participants: [this.#fields.user],
+      session_start: new Date(this.#startedAt).toISOString(),
+      session_stop: new Date(this.#clock.now()).toISOString(),
+      ei: SESSION_DATA_INDEX + 1,
+    });
+  }
+
+  executed(command: string, outcome: Outcome): void {
+    this.#emit({
+      event: "exec",
+      code: succeeded(outcome) ? "T3002I" : "T3002E",
+      command,
+      ...exitFields(outcome),
+    });
+  }
+
+  copied(
+    copy: { command: string; path: string; action: "upload" | "download" },
+    outcome: Outcome,
+  ): void {
+    const ok = succeeded(outcome);
+    this.#emit({
+      event: "scp",
+      code: copy.action === "upload" ? ok ? "T3005I" : "T3005E" : ok ? "T3004I" : "T3004E",
+      ...copy,
+      ...exitFields(outcome),
+    });
+  }
+
+  subsystem(name: string, outcome: Outcome): void {
+    const { exitError } = exitFields(outcome);
+    this.#emit({
+      event: "subsystem",
+      code: succeeded(outcome) ? "T3001I" : "T3001E",
+      name,
+      ...(exitError === undefined ? {} : { exitError }),
+    });
+  }
+
+  fileOperation(operation: FileOperation): void {
+    this.#emit({
+      event: "sftp",
+      code: operation.error === undefined ? "TS001I" : "TS001E",
+      ...operation,
+    });
+  }
+
+  // deno-lint-ignore no-explicit-any -- a union of events minus what all of them share
+  #emit(own: Record<string, any> & { event: AuditEvent["event"] }): void {
+    this.#emitter.emit({ ...this.#fields, ei: this.#index++, ...own } as AuditEvent);
+  }
+}
+
+function succeeded(outcome: Outcome): boolean {
+  return "code" in outcome && outcome.code === 0;
+}
+
+function exitFields(outcome: Outcome): { exitCode?: string; exitError?: string } {
+  if ("error" in outcome) return { exitError: outcome.error };
+  const exitCode = String(outcome.code);
+  return outcome.code === 0 ? { exitCode } : { exitCode, exitError: `exit status ${exitCode}` };
+}
