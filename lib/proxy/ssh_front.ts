@@ -130,9 +130,8 @@ export class SshFront {
       channel.stderr.write(explain(error));
       return channel.exit(1);
     }
-    const brokeOff = await relayToEnd(channel.stream, upstream);
+    await relayToEnd(channel, upstream);
     this.#succeeded(connection, name);
-    channel.exit(brokeOff ? 1 : 0);
   }
 
   async #open(
@@ -223,19 +222,16 @@ export class SshFront {
 
 /**
  * Both directions until the far end has said all it had to say: a server that closed its side of an
- * SSH connection reads no more.
- *
- * @returns true when the far end broke off
+ * SSH connection reads no more. The channel ends with status 0, or 1 when the far end broke off.
  */
-async function relayToEnd(client: Duplex, upstream: Duplex): Promise<boolean> {
-  let failed = false;
-  upstream.once("error", () => failed = true);
-  const upload = copy(client, upstream, () => upstream.destroy());
-  await copy(upstream, client, () => upstream.destroy());
+async function relayToEnd(channel: ServerChannel, upstream: Duplex): Promise<void> {
+  // Before the copying ends the channel's output: the status belongs in front of EOF.
+  upstream.once("end", () => channel.exit(0));
+  const abandon = () => upstream.destroy();
+  copy(channel.stream, upstream, abandon);
+  await copy(upstream, channel.stream, abandon);
   upstream.destroy();
-  // The client may still be sending into what is closed now; nobody waits for that.
-  upload.catch(() => {});
-  return failed;
+  channel.exit(1);
 }
 
 /** What a client sees on its stderr: one line of error, and the candidates if there are several. */
