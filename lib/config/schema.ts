@@ -19,6 +19,7 @@ import {
   optional,
 } from "../resources/fields.ts";
 import { assertLabelKey, MAX_LABEL_VALUE } from "../resources/names.ts";
+import type { Config } from "./types.ts";
 
 /** Text that a function of ours accepts. */
 function checked(check: (text: string) => unknown) {
@@ -64,6 +65,8 @@ export function assertAdvertiseIp(text: string): void {
   }
 }
 
+const severities = ["debug", "info", "warn", "error"] as const;
+
 const log = object({
   output: optional(
     line(4096).refine((text) => text !== "syslog", {
@@ -71,11 +74,14 @@ const log = object({
     }),
   ),
   severity: optional(
-    z.string().transform((text) => text.toLowerCase()).pipe(
-      z.enum(["debug", "info", "warn", "warning", "error"], {
-        error: "must be DEBUG, INFO, WARN or ERROR",
-      }),
-    ).transform((severity) => severity === "warning" ? "warn" as const : severity),
+    z.string().transform((text, context): Config["log"]["severity"] => {
+      const severity = text.toLowerCase();
+      const found = severities.find((each) => each === severity);
+      if (found !== undefined) return found;
+      if (severity === "warning") return "warn";
+      context.addIssue({ code: "custom", message: "must be DEBUG, INFO, WARN or ERROR" });
+      return z.NEVER;
+    }),
   ),
   format: optional(
     z.unknown().transform((value, context): "text" | "json" => {
