@@ -1,5 +1,5 @@
 /** Who may log in to this node, and as whom: from the certificate, the roles and the labels. */
-import { NodeAccess, sessionOptions, type SessionOptions } from "../../access/mod.ts";
+import { NodeAccess, type SessionOptions, sessionOptions } from "../../access/mod.ts";
 import type { Clock } from "../../base/clock.ts";
 import { AccessDenied } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";

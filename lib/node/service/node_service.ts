@@ -1,0 +1,277 @@
+/** The node role of a daemon: the SSH service on 3022, its labels, its heartbeat. */
+import type { AuditEmitter } from "../../audit/events.ts";
+import { type Clock, systemClock } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
+import { uuid } from "../../base/ids.ts";
+import { log } from "../../base/log.ts";
+import { formatAddr, normalizeIp, parseAddr } from "../../base/net.ts";
+import { printable } from "../../base/text.ts";
+import { VERSION } from "../../base/version.ts";
+import type { Config } from "../../config/mod.ts";
+import { AuditQueue } from "../../host/audit_queue.ts";
+import type { AuthConnection } from "../../host/auth_connection.ts";
+import { ClusterCache } from "../../host/cache.ts";
+import { privateDirectory } from "../../host/files.ts";
+import { Heartbeat } from "../../host/heartbeat.ts";
+import type { HostIdentity } from "../../host/identity.ts";
+import type { Node } from "../../resources/types.ts";
+import {
+  type AuthFailure,
+  type PeerAddress,
+  type ServerConnection,
+  SshServer,
+} from "../../ssh/server.ts";
+import { advertisedAddr } from "./address.ts";
+import { Authorizer, type NodeUser } from "./authorizer.ts";
+import { NodeLabels } from "./labels.ts";
+import { Session } from "./session.ts";
+import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
+
+export interface NodeOptions {
+  readonly config: Config;
+  /** The host's identity with role Node, as it is now. */
+  readonly identity: () => HostIdentity;
+  /** The node's own connection to the auth service. */
+  readonly auth: Pick<AuthConnection, "api" | "call" | "state" | "onState">;
+  /** Command line that runs this program, up to its verb. */
+  readonly teleportCommand: readonly string[];
+  readonly clock?: Clock;
+}
+
+const DEFAULT_PORT = 3022;
+const DEFAULT_DRAIN_MS = 2_000;
+/** For how long the spool may take to be sent when the node stops, in milliseconds. */
+const AUDIT_DRAIN_MS = 1_000;
+
+/**
+ * Starts the node: its port is open when this resolves.
+ *
+ * @throws Deno.errors.* when the address cannot be listened on
+ */
+export async function startNode(options: NodeOptions): Promise<NodeService> {
+  const { config, identity, auth } = options;
+  const { host, port } = parseAddr(config.ssh.listenAddr, DEFAULT_PORT);
+  const listener = Deno.listen({ hostname: host, port });
+  try {
+    const directory = await privateDirectory(`${config.dataDir}/cache`);
+    const cache = new ClusterCache({
+      api: (signal) => auth.api({ waitMs: Infinity, signal }),
+      kinds: ["role", "cert_authority", "proxy"],
+      path: `${directory}/node.json`,
+      authorities: identity().authorities,
+    });
+    const audit = new AuditQueue({
+      directory: `${config.dataDir}/log/spool/node`,
+      send: (events, signal) => auth.call("audit.emit", { events }, { signal }),
+    });
+    const labels = new NodeLabels(config.ssh.labels, config.ssh.commands);
+    return new NodeService(options, { listener, cache, audit, labels });
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly listener: Deno.TcpListener;
+  readonly cache: ClusterCache;
+  readonly audit: AuditQueue;
+  readonly labels: NodeLabels;
+}
+
+export class NodeService {
+  /** Serving, and known to the cluster unless the auth service is away. */
+  readonly ready: Promise<void>;
+  readonly #options: NodeOptions;
+  readonly #parts: Parts;
+  readonly #server: SshServer<NodeUser>;
+  readonly #heartbeat: Heartbeat<Node>;
+  readonly #authorizer: Authorizer;
+  readonly #clock: Clock;
+  readonly #facts: NodeFacts;
+
+  /** For {@linkcode startNode}. */
+  constructor(options: NodeOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#clock = options.clock ?? systemClock;
+    const { config, identity, auth } = options;
+    const { cluster, hostId } = identity();
+    this.#facts = {
+      hostId,
+      hostname: config.nodename,
+      addr: advertisedAddr(config, this.addr),
+      labels: () => parts.labels.current,
+    };
+    this.#authorizer = new Authorizer({
+      cluster,
+      cache: parts.cache,
+      labels: () => parts.labels.current,
+      clock: this.#clock,
+    });
+    this.#server = this.#makeServer();
+    this.#heartbeat = new Heartbeat<Node>({
+      describe: () => this.#describe(),
+      announce: async (node, signal) => {
+        // What labels decide must not be decided without them.
+        await parts.labels.ready;
+        await auth.call("nodes.heartbeat", { node }, { signal });
+      },
+    });
+    this.ready = this.#serve();
+    this.ready.catch(() => {});
+  }
+
+  /** Where the node listens. */
+  get addr(): Deno.NetAddr {
+    return this.#parts.listener.addr as Deno.NetAddr;
+  }
+
+  get connectionCount(): number {
+    return this.#server.connectionCount;
+  }
+
+  /** Stops taking connections, and cuts those that are left after `drainMs` milliseconds. */
+  async close(o: { drainMs?: number } = {}): Promise<void> {
+    const { cache, audit, labels, listener } = this.#parts;
+    closeQuietly(listener);
+    await Promise.all([
+      this.#heartbeat.close(),
+      this.#server.close({ drainMs: o.drainMs ?? DEFAULT_DRAIN_MS }),
+      labels.close(),
+    ]);
+    await audit.close({
+      drainMs: this.#options.auth.state.status === "connected" ? AUDIT_DRAIN_MS : 0,
+    });
+    await cache.close();
+  }
+
+  /** Nobody is let in before the roles, the authorities and the labels are known. */
+  async #serve(): Promise<void> {
+    const { cache, labels, listener } = this.#parts;
+    await Promise.all([cache.ready, labels.ready]);
+    this.#server.serve(listener).catch((error) => {
+      log("node").error("The SSH port has failed", { error: messageOf(error) });
+    });
+    await Promise.race([this.#heartbeat.announced, whenAway(this.#options.auth)]);
+  }
+
+  #makeServer(): SshServer<NodeUser> {
+    const { config, identity } = this.#options;
+    return new SshServer<NodeUser>({
+      hostKeys: () => {
+        const { key, certificate } = identity();
+        return [{ key, certificate }];
+      },
+      authenticate: (attempt) => this.#authorizer.authenticate(attempt),
+      onConnection: (connection) => this.#accept(connection),
+      onAuthFailure: (failure) => this.#authFailed(failure),
+      clientAddressFrom: (remote) => this.#isProxy(remote),
+      limits: {
+        keepAliveIntervalMs: config.auth.keepAliveIntervalMs,
+        keepAliveCountMax: config.auth.keepAliveCountMax,
+      },
+    });
+  }
+
+  #accept(connection: ServerConnection<NodeUser>): void {
+    const { config, identity, teleportCommand } = this.#options;
+    const { audit } = this.#parts;
+    connection.handle({
+      session: () => {
+        const id = uuid();
+        const fields = { ...connectionFields(this.#facts, connection), sid: id };
+        return new Session({
+          id,
+          connection,
+          audit: new SessionAudit(audit, fields, this.#clock),
+          auditWorks: () => !audit.full,
+          hostId: identity().hostId,
+          cluster: identity().cluster,
+          webProxyAddr: this.#webProxyAddr(),
+          permitUserEnv: config.ssh.permitUserEnv,
+          teleportCommand,
+        }).handlers;
+      },
+    });
+  }
+
+  /** A proxy may come from another of its addresses: then its own address is what is logged. */
+  #isProxy(remote: PeerAddress): boolean {
+    const address = normalizeIp(remote.host);
+    return this.#parts.cache.list("proxy").some(({ spec }) =>
+      normalizeIp(parseAddr(spec.addr).host) === address
+    );
+  }
+
+  #webProxyAddr(): string | undefined {
+    return this.#parts.cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr;
+  }
+
+  #authFailed(failure: AuthFailure): void {
+    const { username, remote, local, message, certificate } = failure;
+    log("node").info("A client was refused", {
+      login: printable(username),
+      client: formatAddr(remote),
+      error: message,
+    });
+    // Strangers who knock with bare keys are for the log; a certificate that is refused is news.
+    if (!certificate) return;
+    const { hostId, hostname, addr, labels } = this.#facts;
+    const emitter: AuditEmitter = this.#parts.audit;
+    emitter.emit({
+      event: "auth",
+      code: "T3007W",
+      user: certificate.keyId,
+      login: username,
+      server_id: hostId,
+      namespace: "default",
+      server_hostname: hostname,
+      server_addr: addr,
+      server_labels: labels(),
+      "addr.local": formatAddr(local),
+      "addr.remote": formatAddr(remote),
+      proto: "ssh",
+      success: false,
+      error: message,
+    });
+  }
+
+  #describe(): Node {
+    const { config } = this.#options;
+    const publicAddr = config.ssh.publicAddrs[0];
+    return {
+      kind: "node",
+      version: "v2",
+      metadata: { name: this.#facts.hostId, namespace: "default", labels: config.ssh.labels },
+      spec: {
+        addr: this.#facts.addr,
+        ...(publicAddr ? { public_addr: formatAddr(parseAddr(publicAddr, DEFAULT_PORT)) } : {}),
+        hostname: config.nodename,
+        cmd_labels: this.#parts.labels.records,
+        use_tunnel: false,
+        version: VERSION,
+      },
+    };
+  }
+}
+
+/** Resolves when an attempt to reach the auth service has failed. */
+function whenAway(auth: NodeOptions["auth"]): Promise<void> {
+  if (auth.state.status === "away") return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = auth.onState((state) => {
+      if (state.status !== "away") return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+function closeQuietly(listener: Deno.TcpListener): void {
+  try {
+    listener.close();
+  } catch {
+    // The server has closed it.
+  }
+}

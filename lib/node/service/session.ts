@@ -1,0 +1,292 @@
+/**
+ * One session: what the client asks for on a channel before it starts, the program that is then
+ * run as the OS user, and what the audit log hears of it. It ends with the program or with the
+ * channel, whichever is first, and leaves no process behind.
+ */
+import type { Readable } from "node:stream";
+import { AccessDenied, LimitExceeded, messageOf } from "../../base/errors.ts";
+import { log } from "../../base/log.ts";
+import type {
+  PtyRequest,
+  ServerChannel,
+  ServerConnection,
+  SessionHandlers,
+  SessionStart,
+  WindowSize,
+} from "../../ssh/server.ts";
+import type { ChildExit } from "../os/child.ts";
+import {
+  acceptsClientVariable,
+  MAX_CLIENT_VARIABLES,
+  parseUserEnvironment,
+  sessionEnvironment,
+} from "../process/environment.ts";
+import { planLaunch, type Program } from "../process/launch.ts";
+import { hasNoLoginShell, messageOfTheDay } from "../process/login_checks.ts";
+import type { OsUser } from "../process/os_user.ts";
+import type { NodeUser } from "./authorizer.ts";
+import { type OpenTerminal, openTerminal, type RunningProgram, runPiped } from "./program.ts";
+import { ownScp, parseScpCommand, type ScpCommand } from "./scp_command.ts";
+import type { FileOperation, Outcome, SessionAudit } from "./session_audit.ts";
+
+export interface SessionOptions {
+  readonly id: string;
+  readonly connection: ServerConnection<NodeUser>;
+  readonly audit: SessionAudit;
+  /** False when the audit log might not keep what happens: then nothing may happen. */
+  readonly auditWorks: () => boolean;
+  readonly hostId: string;
+  readonly cluster: string;
+  readonly webProxyAddr?: string | undefined;
+  readonly permitUserEnv: boolean;
+  /** This program's command line, up to the verb. */
+  readonly teleportCommand: readonly string[];
+}
+
+const SFTP = "sftp";
+const MAX_USER_ENVIRONMENT = 64 * 1024;
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #clientEnv: Record<string, string> = {};
+  #pty: PtyRequest | undefined;
+  #terminal: OpenTerminal | undefined;
+  #program: RunningProgram | undefined;
+  #isClosed = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  get handlers(): SessionHandlers {
+    return {
+      env: (name, value) => this.#setEnv(name, value),
+      pty: (request) => this.#setPty(request),
+      windowChange: (size) => this.#resize(size),
+      signal: (name) => this.#program?.signal(name),
+      authorize: (start) => this.#authorize(start),
+      start: (start, channel) => this.#start(start, channel),
+      closed: () => void this.#close(),
+    };
+  }
+
+  get #user(): OsUser {
+    return this.#options.connection.identity.osUser;
+  }
+
+  #setEnv(name: string, value: string): boolean {
+    if (Object.keys(this.#clientEnv).length >= MAX_CLIENT_VARIABLES) return false;
+    if (!acceptsClientVariable(name, value)) return false;
+    this.#clientEnv[name] = value;
+    return true;
+  }
+
+  #setPty(request: PtyRequest): boolean {
+    if (!this.#options.connection.identity.identity.permitPty) return false;
+    this.#pty = request;
+    return true;
+  }
+
+  #resize(size: WindowSize): void {
+    this.#program?.resize(size);
+    if (this.#program) this.#options.audit.resized(sizeText(size));
+  }
+
+  #authorize(start: SessionStart): void {
+    if (!this.#options.auditWorks()) {
+      throw new LimitExceeded(
+        "this node's audit spool is full, and nothing may happen unseen: " +
+          "the auth service must come back, or disk space",
+      );
+    }
+    if (start.kind !== "subsystem" || this.#forced !== undefined) return;
+    if (start.name !== SFTP) throw new AccessDenied(`this node has no subsystem "${start.name}"`);
+    if (hasNoLoginShell(this.#user)) {
+      throw new AccessDenied(`the account "${this.#user.name}" may not transfer files`);
+    }
+  }
+
+  get #forced(): string | undefined {
+    return this.#options.connection.identity.identity.forceCommand;
+  }
+
+  async #start(start: SessionStart, channel: ServerChannel): Promise<void> {
+    channel.stream.on("error", () => {}); // told by closed()
+    const forced = this.#forced;
+    const asked = forced === undefined
+      ? start
+      : { kind: "exec" as const, command: forced, original: originalCommand(start) };
+    const { audit } = this.#options;
+    const bytes = countBytes(channel);
+    audit.started(this.#pty ? sizeText(this.#pty) : undefined);
+    let exit: ChildExit | undefined;
+    try {
+      exit = await this.#run(asked, channel);
+      if ("code" in exit) channel.exit(exit.code);
+      else channel.exitSignal(exit.signal, exit.core);
+    } finally {
+      await this.#close();
+      this.#report(asked, exit);
+      audit.ended(bytes());
+    }
+  }
+
+  async #run(
+    start: SessionStart & { original?: string | undefined },
+    channel: ServerChannel,
+  ): Promise<ChildExit> {
+    const user = this.#user;
+    if (this.#pty) this.#terminal = await openTerminal(user, this.#pty);
+    const env = await this.#environment(start.original);
+    const launch = planLaunch(user, this.#programOf(start), env);
+    if (this.#isClosed) throw new AccessDenied("the client has gone");
+    if (start.kind === "subsystem") {
+      this.#program = runPiped(launch, channel, (lines) => this.#readReports(lines));
+    } else if (this.#terminal) {
+      if (start.kind === "shell") channel.stream.write(await greeting(user));
+      this.#program = this.#terminal.run(launch, channel);
+    } else {
+      this.#program = runPiped(launch, channel);
+    }
+    return await this.#program.ended;
+  }
+
+  #programOf(start: SessionStart): Program {
+    const { teleportCommand } = this.#options;
+    switch (start.kind) {
+      case "shell":
+        return { kind: "shell" };
+      case "exec": {
+        const scp = this.#forced === undefined ? parseScpCommand(start.command) : undefined;
+        return { kind: "command", command: scp ? ownScp(teleportCommand, scp) : start.command };
+      }
+      case "subsystem":
+        return { kind: "argv", argv: [teleportCommand[0]!, ...teleportCommand.slice(1), SERVER] };
+    }
+  }
+
+  async #environment(original: string | undefined): Promise<Record<string, string>> {
+    const { connection, id, hostId, cluster, webProxyAddr, permitUserEnv } = this.#options;
+    const terminal = this.#terminal && this.#pty
+      ? { tty: this.#terminal.path, term: this.#pty.term || "dumb" }
+      : {};
+    const env = sessionEnvironment(
+      this.#user,
+      {
+        sessionId: id,
+        hostId,
+        cluster,
+        teleportUser: connection.identity.identity.user,
+        client: connection.remote,
+        server: connection.local,
+        ...terminal,
+        ...(webProxyAddr === undefined ? {} : { webProxyAddr }),
+      },
+      this.#clientEnv,
+      permitUserEnv ? await userEnvironment(this.#user) : {},
+    );
+    return original === undefined ? env : { ...env, SSH_ORIGINAL_COMMAND: original };
+  }
+
+  #readReports(lines: Readable): void {
+    forEachLine(lines, (line) => {
+      const operation = parseOperation(line);
+      if (operation) this.#options.audit.fileOperation(operation);
+      else log("node").warn("The SFTP server said", { line: line.slice(0, 500) });
+    });
+  }
+
+  #report(start: SessionStart, exit: ChildExit | undefined): void {
+    const { audit } = this.#options;
+    const outcome: Outcome = exit === undefined
+      ? { error: "it could not be started" }
+      : "code" in exit
+      ? exit
+      : { error: `ended by signal ${exit.signal}` };
+    if (start.kind === "subsystem") return audit.subsystem(start.name, outcome);
+    if (start.kind === "shell") return;
+    const scp: ScpCommand | undefined = this.#forced === undefined
+      ? parseScpCommand(start.command)
+      : undefined;
+    if (scp) {
+      audit.copied({ command: start.command, path: scp.path, action: scp.action }, outcome);
+    } else {
+      audit.executed(start.command, outcome);
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
+    try {
+      if (this.#program) await this.#program.close();
+      else this.#terminal?.close();
+    } catch (error) {
+      log("node").warn("A session was not cleared away", { error: messageOf(error) });
+    }
+  }
+}
+
+/** The hidden verb of `teleport` that serves SFTP. */
+const SERVER = "sftp-server";
+
+function originalCommand(start: SessionStart): string | undefined {
+  return start.kind === "exec"
+    ? start.command
+    : start.kind === "subsystem"
+    ? start.name
+    : undefined;
+}
+
+function sizeText({ cols, rows }: { cols: number; rows: number }): string {
+  return `${cols}:${rows}`;
+}
+
+/** For a terminal in raw mode, which a new line alone does not take to the left. */
+async function greeting(user: OsUser): Promise<string> {
+  return (await messageOfTheDay(user)).replace(/\r?\n/g, "\r\n");
+}
+
+async function userEnvironment(user: OsUser): Promise<Record<string, string>> {
+  const path = `${user.home}/.tsh/environment`;
+  try {
+    const info = await Deno.stat(path);
+    // Another's file, or one that others write to, would set this user's environment.
+    if (info.uid !== user.uid || ((info.mode ?? 0o777) & 0o022) !== 0) return {};
+    if (info.size > MAX_USER_ENVIRONMENT) return {};
+    return parseUserEnvironment(await Deno.readTextFile(path));
+  } catch {
+    return {};
+  }
+}
+
+/** Counts what goes both ways from here on. */
+function countBytes({ stream, stderr }: ServerChannel): () => { tx: number; rx: number } {
+  let rx = 0;
+  let tx = 0;
+  stream.on("data", (chunk: Uint8Array) => rx += chunk.length).pause();
+  for (const output of [stream, stderr]) {
+    output.on("pipe", (source: Readable) => {
+      source.on("data", (chunk: Uint8Array) => tx += chunk.length);
+    });
+  }
+  return () => ({ tx, rx });
+}
+
+function forEachLine(stream: Readable, take: (line: string) => void): void {
+  const decoder = new TextDecoder();
+  let pending = "";
+  stream.on("data", (chunk: Uint8Array) => {
+    const lines = (pending + decoder.decode(chunk, { stream: true })).split("\n");
+    pending = lines.pop()!.slice(0, 1 << 20);
+    lines.filter((line) => line !== "").forEach(take);
+  });
+}
+
+function parseOperation(line: string): FileOperation | undefined {
+  try {
+    const value = JSON.parse(line) as FileOperation;
+    return typeof value?.action === "string" && typeof value.path === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
