@@ -83,9 +83,9 @@ function readFirst(
       if (found.kind === "incomplete") return;
       stream.off("data", onData).pause();
       if (found.kind === "none") return begin(Object.assign(arrived, { already: first }));
-      if (!believes(remote, found.claimed)) throw new Error("that host is no proxy");
-      startup.move(found.claimed.host);
       const { claimed, rest } = found;
+      if (!believes(remote, claimed)) return begin(Object.assign(arrived, { already: rest }));
+      startup.move(claimed.host);
       begin(Object.assign(arrived, { remote: claimed, relayedBy: remote, already: rest }));
     } catch (error) {
       log("ssh").warn("A client address was refused", { remote, error: messageOf(error) });

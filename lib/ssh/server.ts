@@ -82,7 +82,7 @@ export interface SshServerOptions<I> {
   version?: string;
   /**
    * Whether `remote` may say whose connection it relays (`Teleport-Proxy{…}\0`). Without it, such a
-   * line is no SSH; a line that is not believed closes the connection.
+   * line is no SSH; from a host that is not believed, the line is passed over.
    */
   clientAddressFrom?(remote: PeerAddress, claimed: PeerAddress): boolean;
 }
