@@ -1,12 +1,12 @@
 /** From what somebody typed to the address that is dialled, or to the reason why not. */
+import { targetAllowed } from "../access/targets.ts";
 import { AccessDenied, BadParameter, NotFound } from "../base/errors.ts";
-import { isIpAddress } from "../base/net.ts";
+import { cidrContains, isIpAddress } from "../base/net.ts";
 import { printable } from "../base/text.ts";
 import type { Node } from "../resources/types.ts";
 import type { Resolve } from "./dns.ts";
 import { describeCandidates, type LookUp, nodeAddress, type NodeIndex } from "./node_index.ts";
 import type { Target } from "./request.ts";
-import { isNeverANode, type TargetPolicy } from "./unregistered.ts";
 
 export interface Route {
   /** What is dialled: for a host that is no node, always an IP address, the one decided on. */
@@ -35,7 +35,8 @@ export class AmbiguousNode extends BadParameter {
 export interface RouterOptions {
   readonly cluster: string;
   readonly index: NodeIndex;
-  readonly policy: TargetPolicy;
+  /** `proxy_service.unregistered_targets`: which foreign hosts may be dialled. */
+  readonly targets: readonly string[];
   readonly resolve: Resolve;
 }
 
@@ -65,7 +66,7 @@ export class Router {
   }
 
   async #foreignRoute(target: Target): Promise<Route> {
-    const { cluster, index, policy, resolve } = this.#options;
+    const { cluster, index, targets, resolve } = this.#options;
     const name = printable(target.host);
     if (!isIpAddress(target.host) && !isDnsName(target.host)) {
       throw new NotFound(
@@ -84,7 +85,7 @@ export class Router {
       if (node) return node;
     }
     const port = target.port || DEFAULT_PORT;
-    const allowed = addresses.find((address) => policy.allows(target.host, address, port));
+    const allowed = addresses.find((ip) => targetAllowed(targets, { host: target.host, ip, port }));
     if (allowed === undefined) {
       throw new AccessDenied(
         `"${name}" is no node of cluster "${cluster}", and connecting to ` +
@@ -113,6 +114,24 @@ function nodeRoute(found: LookUp): Route | undefined {
     );
   }
   return { host: address.host, port: address.port || DEFAULT_PORT, node };
+}
+
+/** Link-local, metadata services, no host at all: never a node, whatever one says of itself. */
+const NEVER_A_NODE: readonly string[] = [
+  "0.0.0.0/8",
+  "169.254.0.0/16",
+  "100.100.100.200/32",
+  "168.63.129.16/32",
+  "192.0.0.192/32",
+  "224.0.0.0/3",
+  "::/128",
+  "fe80::/10",
+  "fd00:ec2::/32",
+  "ff00::/8",
+];
+
+function isNeverANode(ip: string): boolean {
+  return NEVER_A_NODE.some((range) => cidrContains(range, ip));
 }
 
 /** What DNS can be asked for; anything else would only be a strange question to it. */

@@ -5,7 +5,7 @@ import { BadParameter, messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { formatAddr, parseAddr } from "../base/net.ts";
 import type { Config } from "../config/mod.ts";
-import type { AuthConnection } from "../host/auth_auth.ts";
+import type { AuthConnection } from "../host/auth_connection.ts";
 import { ClusterCache } from "../host/cache.ts";
 import { Heartbeat } from "../host/heartbeat.ts";
 import type { HostIdentity } from "../host/identity.ts";
@@ -17,7 +17,6 @@ import { type Resolve, systemResolve } from "./dns.ts";
 import { NodeIndex } from "./node_index.ts";
 import { Router } from "./route.ts";
 import { SshFront } from "./ssh_front.ts";
-import { TargetPolicy } from "./unregistered.ts";
 import { createWebHandler } from "./web/app.ts";
 import { type CertificateFiles, loadCertificate } from "./web/certificate.ts";
 import { WebServer } from "./web/server.ts";
@@ -50,7 +49,6 @@ const DEFAULT_DRAIN_MS = 2_000;
  */
 export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
   const { config, identity, auth } = options;
-  const policy = new TargetPolicy(config.proxy.unregisteredTargets);
   const files = certificateFiles(config);
   const tls = await loadCertificate(files, identity());
   const own: (() => Promise<void>)[] = [];
@@ -70,7 +68,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
       router: new Router({
         cluster: identity().cluster,
         index,
-        policy,
+        targets: config.proxy.unregisteredTargets,
         resolve: options.resolve ?? systemResolve,
       }),
       authServers: auth.authServers,

@@ -18,7 +18,6 @@ import { NodeIndex } from "./node_index.ts";
 import { Router } from "./route.ts";
 import { SshFront } from "./ssh_front.ts";
 import { node } from "./test_nodes.ts";
-import { TargetPolicy } from "./unregistered.ts";
 
 /** A TCP service that reads each connection to its end and sends it back; it keeps what it got. */
 class Echo implements AsyncDisposable {
@@ -82,7 +81,7 @@ async function setUp(
     router: new Router({
       cluster: "main",
       index,
-      policy: new TargetPolicy(o.targets),
+      targets: o.targets ?? ["*:22", "*:3022"],
       resolve: (name) => Promise.resolve(name === "localhost" ? ["127.0.0.1"] : []),
     }),
     authServers: o.authServers ?? [],
