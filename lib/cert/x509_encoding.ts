@@ -17,7 +17,10 @@ export function readCertificate(pem: string): x509.X509Certificate {
     : /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/.exec(pem)?.[0];
   if (block === undefined) throw new BadParameter("This is not a certificate in PEM");
   try {
-    return new x509.X509Certificate(block);
+    const certificate = new x509.X509Certificate(block);
+    // The library parses these when they are first read, and throws whatever comes.
+    void [certificate.publicKey, certificate.extensions, certificate.signatureAlgorithm];
+    return certificate;
   } catch (cause) {
     throw new BadParameter("The certificate is malformed", { cause });
   }
