@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
-import { parseResources } from "../resources/codec.ts";
+import fc from "fast-check";
 import type { Labels, Role, Traits } from "../resources/types.ts";
 import { adminRole } from "../resources/roles.ts";
+import { role } from "./testing.ts";
 import { allowedLogins, decideNodeAccess, NodeAccess } from "./node_access.ts";
-
-/** A role of which only `spec` is said, in YAML. */
-export function role(name: string, spec: string): Role {
-  const text = `kind: role\nversion: v3\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-  return parseResources(text)[0] as Role;
-}
 
 interface Case {
   name: string;
@@ -329,4 +324,75 @@ Deno.test("a reason has no control characters of what was asked for", () => {
   const login = "\u001b[31mroot";
   const { reason } = decideNodeAccess({ roles: [adminRole()], traits: {}, login, labels: {} });
   assert.match(reason, /\\x1b\[31mroot/);
+});
+
+/** Roles over a small world, so that they often meet. */
+const someRole: fc.Arbitrary<Role> = fc.record({
+  allowed: conditions(),
+  denied: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, conditions()),
+}).map(({ allowed, denied }) => {
+  const made = adminRole();
+  made.spec.allow = { ...made.spec.allow, ...allowed };
+  if (denied) made.spec.deny = { ...made.spec.deny, ...denied };
+  return made;
+});
+
+function conditions() {
+  const pattern = fc.constantFrom("*", "prod", "p*", "^pr.*$", "^(?=bad)$", "{{external.env}}");
+  return fc.record({
+    logins: fc.subarray(["root", "joe", "{{internal.logins}}"]),
+    node_labels: fc.dictionary(
+      fc.constantFrom("env", "os"),
+      fc.array(pattern, { minLength: 1, maxLength: 2 }),
+      { maxKeys: 2 },
+    ),
+  });
+}
+
+const someRequest = fc.record({
+  traits: fc.record({
+    logins: fc.subarray(["joe", "ann"]),
+    env: fc.subarray(["prod", "test"]),
+  }),
+  login: fc.constantFrom("root", "joe", "ann"),
+  labels: fc.dictionary(fc.constantFrom("env", "os"), fc.constantFrom("prod", "test", "linux")),
+});
+
+const someRoles = fc.array(someRole, { maxLength: 4 });
+
+Deno.test("a role that denies always wins, wherever it stands", () => {
+  fc.assert(fc.property(someRoles, fc.nat(4), someRequest, (roles, position, request) => {
+    const denying = role("no", `{deny: {logins: [${request.login}]}}`);
+    assert.equal(
+      decideNodeAccess({ ...request, roles: roles.toSpliced(position, 0, denying) }).allowed,
+      false,
+    );
+  }));
+});
+
+Deno.test("another role that only allows never takes access away", () => {
+  fc.assert(fc.property(someRoles, someRole, someRequest, (roles, other, request) => {
+    const allowing = structuredClone(other);
+    allowing.spec.deny = { logins: [], namespaces: ["default"], node_labels: {}, rules: [] };
+    const before = decideNodeAccess({ ...request, roles }).allowed;
+    const after = decideNodeAccess({ ...request, roles: [...roles, allowing] }).allowed;
+    assert.ok(!before || after);
+  }));
+});
+
+Deno.test("the order of the roles does not matter", () => {
+  fc.assert(fc.property(someRoles, someRequest, (roles, request) => {
+    assert.equal(
+      decideNodeAccess({ ...request, roles }).allowed,
+      decideNodeAccess({ ...request, roles: roles.toReversed() }).allowed,
+    );
+  }));
+});
+
+Deno.test("who may log in has the login in the certificate, and one role that allows it alone", () => {
+  fc.assert(fc.property(someRoles, someRequest, (roles, request) => {
+    if (!decideNodeAccess({ ...request, roles }).allowed) return;
+    assert.ok(allowedLogins(roles, request.traits).includes(request.login));
+    assert.ok(roles.some((each) => decideNodeAccess({ ...request, roles: [each] }).allowed));
+  }));
 });

@@ -2,8 +2,8 @@
  * Which hosts outside of the cluster the proxy may dial for a user
  * (`proxy_service.unregistered_targets`).
  *
- * A pattern is a host name with `*`, an address or an address range, each with an optional port:
- * `*:22`, `*.example.com`, `10.0.0.0/8:22`, `[2001:db8::/32]:22`. Addresses of the proxy's own
+ * A pattern is a host name with `*`, an address or an address range, each with an optional port
+ * (`*` for any): `*:22`, `*.example.com`, `10.0.0.0/8:22`, `[2001:db8::/32]:22`. Addresses of the proxy's own
  * machine, of its link and of cloud metadata services are special: only an address or a range
  * that lies wholly inside such a special range opens them, never a name and never `0.0.0.0/0`.
  */
@@ -60,12 +60,12 @@ function rangeWithin(inner: string, outer: string): boolean {
 }
 
 function parsePattern(text: string): Pattern {
-  const bracketed = /^\[([^\]]*)\](?::(\d{1,5}))?$/.exec(text);
-  const plain = /^([^:[\]]+)(?::(\d{1,5}))?$/.exec(text);
+  const bracketed = /^\[([^\]]*)\](?::(\d{1,5}|\*))?$/.exec(text);
+  const plain = /^([^:[\]]+)(?::(\d{1,5}|\*))?$/.exec(text);
   const [, host = "", portText] = bracketed ?? plain ?? [];
   // IPv6 without brackets has no port.
   const subject = bracketed || plain ? host : text;
-  const port = portText === undefined ? undefined : Number(portText);
+  const port = portText === undefined || portText === "*" ? undefined : Number(portText);
   if (port !== undefined && (port < 1 || port > 65_535)) {
     throw new BadParameter(`${quote(text)}: a port is from 1 to 65535`);
   }
