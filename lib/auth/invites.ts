@@ -38,12 +38,7 @@ export class Invites {
     kind: InviteKind,
     ttlMs = LIMITS[kind].ttlMs,
   ): Promise<{ token: string; expires: string }> {
-    const { maxMs } = LIMITS[kind];
-    if (ttlMs > maxMs) {
-      throw new BadParameter(
-        `the link may be valid for at most ${formatDuration(maxMs)}, not ${formatDuration(ttlMs)}`,
-      );
-    }
+    assertLinkTtl(kind, ttlMs);
     await this.deleteFor(user);
     const token = randomHex(16);
     const expiresMs = this.clock.now() + ttlMs;
@@ -85,6 +80,15 @@ export class Invites {
     if (stored === undefined) throw unknownLink();
     return stored;
   }
+}
+
+/** @throws BadParameter for a TTL over the limit */
+export function assertLinkTtl(kind: InviteKind, ttlMs = 0): void {
+  const { maxMs } = LIMITS[kind];
+  if (ttlMs <= maxMs) return;
+  throw new BadParameter(
+    `the link may be valid for at most ${formatDuration(maxMs)}, not ${formatDuration(ttlMs)}`,
+  );
 }
 
 function unknownLink(): NotFound {

@@ -8,7 +8,7 @@ import { formatDuration } from "../base/duration.ts";
 import { assertName, assertPrincipal, isNologinPrincipal } from "../cert/names.ts";
 import { ADMIN_ROLE } from "../resources/roles.ts";
 import type { Role, SecondFactor, User } from "../resources/types.ts";
-import type { InviteKind, Invites } from "./invites.ts";
+import { assertLinkTtl, type InviteKind, type Invites } from "./invites.ts";
 import type { Lockout } from "./lockout.ts";
 import { assertPassword, type Passwords } from "./passwords.ts";
 import type { ResourceStore } from "./store.ts";
@@ -35,7 +35,7 @@ export class Users {
     request: { name: string; logins?: string[]; roles?: string[]; ttlMs?: number },
   ): Promise<SignupLink> {
     const { name, logins = [name], roles = [ADMIN_ROLE] } = request;
-    assertName(name, "user name");
+    assertLinkTtl("invite", request.ttlMs);
     const user: User = {
       kind: "user",
       version: "v2",
