@@ -114,6 +114,7 @@ export async function joinedIdentity(
   }
   const token = await readToken(request.token);
   const backoff = new Backoff({ minMs: 500, maxMs: 15_000 });
+  let waiting = false;
   for (;;) {
     try {
       const identity = await join({
@@ -133,13 +134,14 @@ export async function joinedIdentity(
       return identity;
     } catch (e) {
       if (!(e instanceof ConnectionProblem) || signal.aborted) throw e;
-      const pauseMs = backoff.next();
-      log("process").warn("Cannot join yet, trying again", {
-        role: request.role,
-        error: messageOf(e),
-        pause_ms: Math.round(pauseMs),
-      });
-      await sleep(pauseMs, signal);
+      if (!waiting) {
+        log("process").warn("No auth server answers; trying until one does", {
+          role: request.role,
+          error: messageOf(e),
+        });
+      }
+      waiting = true;
+      await sleep(backoff.next(), signal);
     }
   }
 }
