@@ -59,7 +59,7 @@ Deno.test("teleport start announces its services in order and keeps its data to 
   assert.equal(lines[0], `[AUTH]  Auth service is starting on 127.0.0.1:${site.port}`);
   assert.match(lines[1] ?? "", /^\[PROXY\] Web proxy service is starting on 127\.0\.0\.1:\d+$/);
   assert.match(lines[2] ?? "", /^\[PROXY\] SSH proxy service is starting on 127\.0\.0\.1:\d+$/);
-  assert.match(lines[3] ?? "", /^\[SSH\]   Service is starting on 127\.0\.0\.1:\d+$/);
+  assert.match(lines[3] ?? "", /^\[SSH\] {3}Service is starting on 127\.0\.0\.1:\d+$/);
   assert.equal(Number(await Deno.readTextFile(`${site.dir}/teleport.pid`)), daemon.pid);
   assert.equal(modeOf(`${site.dir}/data`), 0o700);
   assert.equal(modeOf(`${site.dir}/data/host_uuid`), 0o400);
