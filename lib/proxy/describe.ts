@@ -36,14 +36,19 @@ export function findAnswer(
 /** The record by which nodes and other services know this proxy. */
 export function proxyResource(config: Config, hostId: string, sshAddr: string): Proxy {
   const { port } = parseAddr(sshAddr);
-  const publicAddr = config.proxy.publicAddrs[0];
+  // Links for people are made from it: without a public address, the host's own name is the guess.
+  const publicAddr = config.proxy.publicAddrs[0] ??
+    formatAddr({
+      host: config.nodename,
+      port: parseAddr(config.proxy.webListenAddr, DEFAULT_WEB_PORT).port,
+    });
   return {
     kind: "proxy",
     version: "v2",
     metadata: { name: hostId, namespace: "default", labels: {} },
     spec: {
       addr: formatAddr({ host: advertisedIp(config, parseAddr(sshAddr).host), port }),
-      ...(publicAddr ? { public_addr: withPort(publicAddr, DEFAULT_WEB_PORT) } : {}),
+      public_addr: withPort(publicAddr, DEFAULT_WEB_PORT),
       hostname: config.nodename,
       cmd_labels: {},
       use_tunnel: false,
