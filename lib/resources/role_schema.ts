@@ -57,6 +57,13 @@ const labelSelector = z.record(
   oneOrMany(z.string().max(1024)),
 ).transform((selector, context) => {
   for (const [key, values] of Object.entries(selector)) {
+    if (key.includes("{{")) {
+      context.addIssue({
+        code: "custom",
+        path: [key],
+        message: "is not usable: templates are for the values of labels",
+      });
+    }
     if (key === "*" && (values.length !== 1 || values[0] !== "*")) {
       context.addIssue({
         code: "custom",

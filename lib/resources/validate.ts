@@ -70,6 +70,7 @@ function complaint(issue: z.core.$ZodIssue): string {
     case "invalid_type":
       return `must be ${kindOfValue[issue.expected] ?? issue.expected}`;
     case "invalid_value":
+      if (!issue.message.startsWith("Invalid ")) return issue.message;
       return `must be ${issue.values.map(String).join(" or ")}`;
     case "too_small":
       return `must not be ${issue.origin === "number" ? `below ${issue.minimum}` : "empty"}`;

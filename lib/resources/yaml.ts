@@ -68,7 +68,8 @@ function composeAll(text: string, lines: LineCounter): Document.Parsed[] {
       lineCounter: lines,
       schema: "failsafe",
       prettyErrors: false,
-      uniqueKeys: true,
+      // Reader does that: the library compares each key with every other one.
+      uniqueKeys: false,
       logLevel: "silent",
     });
     documents = Array.isArray(parsed) ? parsed as Document.Parsed[] : [];
@@ -108,7 +109,9 @@ class Reader {
       if (this.budget.aliases-- <= 0) {
         this.#refuse(node, `the text has more than ${maxAliases} aliases`);
       }
-      return this.read(node.resolve(this.document) ?? null, depth + 1);
+      const target = node.resolve(this.document);
+      if (!target) this.#refuse(node, "an alias stands for nothing before it");
+      return this.read(target, depth + 1);
     }
     if (isScalar(node)) return scalarValue(node);
     if (isSeq(node)) return node.items.map((item) => this.read(item as Node, depth + 1));
@@ -121,6 +124,7 @@ class Reader {
     for (const { key, value } of pairs) {
       const name = isScalar(key) ? String(key.value) : this.#refuse(key, "is no plain key");
       if (name === "__proto__") this.#refuse(key, "'__proto__' is not allowed as a key");
+      if (Object.hasOwn(result, name)) this.#refuse(key, "this key is there already");
       result[name] = this.read(value, depth + 1);
     }
     return result;
