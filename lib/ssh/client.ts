@@ -260,7 +260,7 @@ class ClientConnection implements TransportHandler {
     this.#auth.stop();
     this.#channels.abandon();
     if (!wasOpen) this.#ready.reject(this.#ownReason ?? this.#explain(error));
-    this.#closed.resolve(error);
+    this.#transport.gone.then(() => this.#closed.resolve(error));
   }
 
   // --- the rest ---

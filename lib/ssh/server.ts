@@ -152,7 +152,7 @@ export class SshServer<I> {
     for (const connection of this.#connections) {
       if (!connection.isAuthenticated || connection.channelCount === 0) connection.close();
     }
-    const all = [...this.#connections].map((connection) => connection.closed);
+    const all = [...this.#connections].map((connection) => connection.gone);
     if (options.drainMs) {
       let timer;
       const timeout = new Promise((resolve) => timer = setTimeout(resolve, options.drainMs));
@@ -227,7 +227,7 @@ export class SshServer<I> {
       },
       onClosed: () => {
         arrived.done();
-        this.#connections.delete(connection);
+        connection.gone.then(() => this.#connections.delete(connection));
       },
     });
     arrived.expire = () => connection.close("Login timeout");

@@ -140,6 +140,11 @@ export class Connection<I> implements TransportHandler {
     return this.#closed.promise;
   }
 
+  /** Resolves when its stream is closed, a little after `closed`. */
+  get gone(): Promise<void> {
+    return this.#transport.gone;
+  }
+
   get channelCount(): number {
     return this.#channels.size;
   }

@@ -22,7 +22,10 @@ export interface SessionHandlers {
   windowChange?(size: WindowSize): void;
   /** Without "SIG". */
   signal?(name: string): void;
-  /** Throws to answer CHANNEL_FAILURE; the message goes to the client's stderr. */
+  /**
+   * Throws to refuse: the message goes to the client's stderr, a command or shell ends with status
+   * 255, a subsystem with CHANNEL_FAILURE.
+   */
   authorize?(start: SessionStart): void;
   /** The request was granted. What it throws is shown on stderr, with exit status 255. */
   start(start: SessionStart, channel: ServerChannel): void | Promise<void>;
@@ -121,6 +124,19 @@ export class ServerSession {
     }
   }
 
+  /**
+   * A person must be able to read why: OpenSSH's client drops what comes with CHANNEL_FAILURE, so a
+   * shell or command is "started" and ends at once. A subsystem's client is a program of ours.
+   */
+  #deny(start: SessionStart, message: string, wantReply: boolean): void {
+    if (start.kind === "subsystem") return this.#refuse(message, wantReply);
+    this.#hasStarted = true;
+    if (wantReply) this.#channel.reply(true);
+    const { stderr, exit } = serverChannel(this.#channel);
+    stderr.write(`${printable(message)}\r\n`);
+    exit(255);
+  }
+
   #refuse(message: string, wantReply: boolean): void {
     this.#channel.stderrOut?.write(`${printable(message)}\r\n`);
     if (wantReply) this.#channel.reply(false);
@@ -131,7 +147,7 @@ export class ServerSession {
     try {
       this.#handlers.authorize?.(start);
     } catch (error) {
-      this.#refuse(messageOf(error), wantReply);
+      this.#deny(start, messageOf(error), wantReply);
       return;
     }
     this.#hasStarted = true;

@@ -49,7 +49,7 @@ export function userCertificate(
     principals,
     validAfterMs: Date.now() - hour,
     validBeforeMs: Date.now() + hour,
-    extensions: {},
+    extensions: { "permit-pty": "", "permit-port-forwarding": "" },
   });
 }
 

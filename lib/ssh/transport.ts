@@ -56,6 +56,7 @@ const kexInitHoldMs = 15;
 const rekeyTimeoutMs = 60_000;
 /** Reading stops while the peer does not take our answers. */
 const maxPending = 4 * 1024 * 1024;
+const lingerMs = 2000;
 /** Messages that are kept back while keys are exchanged. */
 const maxWaiting = 10_000;
 /** Packets after which keys must change (RFC 4344 §3.1), whatever their size. */
@@ -84,6 +85,7 @@ export class Transport {
   #isClosed = false;
   #paused = false;
   readonly #kexTimes: number[] = [];
+  readonly #gone = Promise.withResolvers<void>();
 
   constructor(stream: Duplex, options: TransportOptions, handler: TransportHandler) {
     this.#stream = stream;
@@ -110,6 +112,8 @@ export class Transport {
     stream.on("error", (error) => this.#onLost(error));
     stream.on("close", () => this.#onLost(undefined));
     this.#engine.start();
+    // Whoever read the first bytes has paused the stream.
+    stream.resume();
     if (already && already.length > 0) this.#onData(already);
     if (stream.destroyed) this.#onLost(undefined);
   }
@@ -137,6 +141,11 @@ export class Transport {
 
   get exchanges(): number {
     return this.#engine.exchanges;
+  }
+
+  /** Resolves when the stream is closed, a little after onClosed(). */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
   }
 
   /** Whether bulk data may be sent now; onDrain() tells when it may again. */
@@ -376,13 +385,24 @@ export class Transport {
     this.#waiting = [];
     this.#engine.close();
     this.#outbox.end();
-    // What still comes is dropped; and a peer that does not close is not waited for.
-    this.#stream.on("data", () => {}).resume();
-    const timer = setTimeout(() => this.#stream.destroy(), 2000);
-    this.#stream.once("close", () => clearTimeout(timer));
-    if (this.#stream.destroyed) clearTimeout(timer);
-    else if (this.#stream.readableEnded) this.#stream.once("finish", () => this.#stream.destroy());
+    this.#linger();
     this.#handler.onClosed(error);
+  }
+
+  /**
+   * Waits for the peer to close, too, because closing with unread bytes would void what we sent
+   * last. What still comes is dropped; a peer that does not close is not waited for long.
+   */
+  #linger(): void {
+    const stream = this.#stream;
+    if (stream.closed) return this.#gone.resolve();
+    stream.on("data", () => {}).resume();
+    const timer = setTimeout(() => stream.destroy(), lingerMs);
+    stream.once("close", () => {
+      clearTimeout(timer);
+      this.#gone.resolve();
+    });
+    if (stream.readableEnded) stream.once("finish", () => stream.destroy());
   }
 }
 
