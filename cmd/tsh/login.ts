@@ -11,6 +11,7 @@ import { profileDirectory, readCurrentProfile, writeProfile } from "../../lib/cl
 import { formatAddr } from "../../lib/base/net.ts";
 import { parseProxyAddress, type ProxyAddress } from "../../lib/client/proxy_address.ts";
 import { findProfile, proxyOf, refuseOtherCluster } from "./credentials.ts";
+import { localUser } from "./local_user.ts";
 import { logIn, logInAndStore } from "./log_in.ts";
 import { printStatus } from "./print_status.ts";
 
@@ -99,8 +100,7 @@ function proxyToUse(flags: Flags): ProxyAddress {
 }
 
 function userToUse(flags: Flags): string {
-  const user = flags.text("user") ?? findProfile(flags)?.user ??
-    (Deno.env.get("USER") || Deno.env.get("LOGNAME"));
+  const user = flags.text("user") ?? findProfile(flags)?.user ?? localUser();
   if (user) return user;
   throw new BadParameter("--user is missing: say who you are in Teleport, --user=joe");
 }

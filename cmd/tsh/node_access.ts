@@ -1,6 +1,5 @@
 /** From the flags of `tsh ssh` and `tsh scp` to connections with nodes. */
 import { NotFound } from "../../lib/base/errors.ts";
-import { transportStatusOf } from "../../lib/cli/exit.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import { openTerminal } from "../../lib/cli/prompt.ts";
@@ -15,6 +14,7 @@ import { formatLabels } from "../../lib/client/target.ts";
 import type { SshClient } from "../../lib/ssh/client.ts";
 import type { Credentials } from "./credentials.ts";
 import { listNodes } from "./list_nodes.ts";
+import { localUser } from "./local_user.ts";
 import type { SshOptions } from "./ssh_options.ts";
 
 export interface NodeAccess {
@@ -57,18 +57,9 @@ export async function matchingNodes(
 
 /** The login on the node: of the target, by flag, by -o User, or the user's own name here. */
 export function loginFor(target: string | undefined, flags: Flags, options: SshOptions): string {
-  const login = target ?? flags.text("login") ?? options.user ??
-    (Deno.env.get("USER") || Deno.env.get("LOGNAME"));
+  const login = target ?? flags.text("login") ?? options.user ?? localUser();
   if (login) return login;
   throw new NotFound("Which login on the node? Give it as login@host or by --login");
-}
-
-/**
- * ssh's rule, with a difference that scripts can use: 255 when the connection or the node's
- * permission failed, 1 when there was nothing to connect to.
- */
-export function sshStatusOf(e: unknown): number {
-  return transportStatusOf(e);
 }
 
 function hostKeyPolicy(access: NodeAccess): HostKeyPolicy {

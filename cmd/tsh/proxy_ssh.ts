@@ -1,10 +1,11 @@
 import { BadParameter } from "../../lib/base/errors.ts";
+import { transportStatusOf } from "../../lib/cli/exit.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
 import { outputStream, stdinStream } from "../../lib/cli/terminal.ts";
 import { parseHost } from "../../lib/client/target.ts";
 import { relayToStdio } from "../../lib/client/stdio_relay.ts";
 import { connectCluster } from "./credentials.ts";
-import { sshStatusOf } from "./node_access.ts";
+import {} from "./node_access.ts";
 
 export const command: CommandSpec = {
   name: "proxy ssh",
@@ -15,7 +16,7 @@ export const command: CommandSpec = {
   usage: "[user@]host[:port]",
   arguments: [{ name: "<target>", about: "the node, as %r@%h:%p of ssh_config" }],
   examples: [["ssh -o ProxyCommand='tsh proxy ssh %r@%h:%p' root@db-1.main", "without tsh config"]],
-  statusOf: sshStatusOf,
+  statusOf: transportStatusOf,
   async run([target = ""], flags) {
     const { host, port } = parseProxyTarget(target);
     const { cluster, credentials } = await connectCluster(flags);

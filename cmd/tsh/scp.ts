@@ -1,6 +1,6 @@
 import { BadParameter } from "../../lib/base/errors.ts";
 import { printable } from "../../lib/base/text.ts";
-import { exitStatus, UsageError } from "../../lib/cli/exit.ts";
+import { exitStatus, transportStatusOf, UsageError } from "../../lib/cli/exit.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
@@ -9,7 +9,7 @@ import { LocalTree, RemoteTree } from "../../lib/client/file_tree.ts";
 import { parseScpPath, type ScpPath } from "../../lib/client/scp_path.ts";
 import { SftpClient } from "../../lib/ssh/sftp.ts";
 import { connectCluster } from "./credentials.ts";
-import { loginFor, type NodeAccess, openNode, portFor, sshStatusOf } from "./node_access.ts";
+import { loginFor, type NodeAccess, openNode, portFor } from "./node_access.ts";
 import { refusedSshFlags } from "./refused_flags.ts";
 import { ProgressLine } from "./scp_progress.ts";
 import { parseSshOptions } from "./ssh_options.ts";
@@ -40,7 +40,7 @@ export const command: CommandSpec = {
     ["tsh scp -r root@web-1:/var/log/nginx .", "a directory from a node"],
     ["tsh scp 'root@web-1:/var/log/*.log' logs/", "several files by a pattern"],
   ],
-  statusOf: sshStatusOf,
+  statusOf: transportStatusOf,
   async run(args, flags) {
     const paths = args.map(parseScpPath);
     const to = paths.pop();

@@ -1,5 +1,6 @@
 import { ConnectionProblem } from "../../lib/base/errors.ts";
 import { printable } from "../../lib/base/text.ts";
+import { transportStatusOf } from "../../lib/cli/exit.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
@@ -9,14 +10,7 @@ import type { NodeTarget } from "../../lib/client/node_connection.ts";
 import { parseTarget } from "../../lib/client/target.ts";
 import type { ExitStatus } from "../../lib/ssh/client.ts";
 import { connectCluster } from "./credentials.ts";
-import {
-  loginFor,
-  matchingNodes,
-  type NodeAccess,
-  openNode,
-  portFor,
-  sshStatusOf,
-} from "./node_access.ts";
+import { loginFor, matchingNodes, type NodeAccess, openNode, portFor } from "./node_access.ts";
 import { refusedSshFlags } from "./refused_flags.ts";
 import { parseSshOptions } from "./ssh_options.ts";
 
@@ -54,7 +48,7 @@ export const command: CommandSpec = {
     ["tsh ssh -t root@db-1 top", "a command that needs a terminal"],
   ],
   runsCommand: true,
-  statusOf: sshStatusOf,
+  statusOf: transportStatusOf,
   async run([target = "", ...words], flags) {
     const quiet = flags.on("quiet");
     const options = parseSshOptions(flags.list("option"), quiet ? () => {} : warn);
@@ -131,7 +125,7 @@ async function runOnMany(
     command,
     stdout: outputStream(Deno.stdout),
     stderr: outputStream(Deno.stderr),
-    statusOfError: sshStatusOf,
+    statusOfError: transportStatusOf,
   });
   const failed = results.filter((result) => result.status !== 0);
   if (failed.length > 0) {

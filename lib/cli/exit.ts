@@ -31,10 +31,13 @@ export function exitStatusOf(e: unknown): number {
 }
 
 /**
- * The exit status of a command that works over a connection: 255 when the connection is what
- * failed, as ssh and scp do, so that a script can tell "try again" from "no".
+ * The exit status of a command that works over a connection: 255 when the connection failed or was
+ * refused, as ssh and scp have it; 1 when there was nothing to connect to.
  */
 export function transportStatusOf(e: unknown): number {
   if (e instanceof Exit || e instanceof UsageError) return exitStatusOf(e);
-  return toTeleportError(e).code === "connection_problem" ? exitStatus.transport : exitStatus.error;
+  const { code } = toTeleportError(e);
+  return code === "connection_problem" || code === "access_denied"
+    ? exitStatus.transport
+    : exitStatus.error;
 }

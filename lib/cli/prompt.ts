@@ -27,6 +27,7 @@ export function openTerminal(): TerminalPrompter | undefined {
 
 export class TerminalPrompter implements Prompter, Disposable {
   readonly #tty: Deno.FsFile;
+  readonly #typedAhead: number[] = [];
 
   constructor(tty: Deno.FsFile) {
     this.#tty = tty;
@@ -65,26 +66,35 @@ export class TerminalPrompter implements Prompter, Disposable {
 
   /** The kernel edits the line and delivers it whole. */
   async #read(): Promise<string> {
-    const buffer = new Uint8Array(maxAnswerBytes);
-    const n = await this.#tty.read(buffer);
-    if (n === null) throw new Exit(exitStatus.interrupted);
-    return utf8Decode(buffer.subarray(0, n)).replace(/\r?\n$/, "");
+    const line: number[] = [];
+    for (;;) {
+      const byte = await this.#nextByte();
+      if (byte === key.lineFeed || byte === key.enter) return utf8Decode(Uint8Array.from(line));
+      if (line.length < maxAnswerBytes) line.push(byte);
+    }
   }
 
   async #readHidden(): Promise<string> {
     const typed: number[] = [];
-    const buffer = new Uint8Array(256);
     for (;;) {
-      const n = await this.#tty.read(buffer);
-      if (n === null) throw new Exit(exitStatus.interrupted);
-      for (const byte of buffer.subarray(0, n)) {
-        if (byte === key.ctrlC || (byte === key.ctrlD && typed.length === 0)) {
-          throw new Exit(exitStatus.interrupted);
-        }
-        if (byte === key.enter || byte === key.lineFeed) return utf8Decode(Uint8Array.from(typed));
-        edit(typed, byte);
+      const byte = await this.#nextByte();
+      if (byte === key.ctrlC || (byte === key.ctrlD && typed.length === 0)) {
+        throw new Exit(exitStatus.interrupted);
       }
+      if (byte === key.enter || byte === key.lineFeed) return utf8Decode(Uint8Array.from(typed));
+      edit(typed, byte);
     }
+  }
+
+  /** What was typed ahead of a question is kept for it. */
+  async #nextByte(): Promise<number> {
+    const byte = this.#typedAhead.shift();
+    if (byte !== undefined) return byte;
+    const buffer = new Uint8Array(maxAnswerBytes);
+    const n = await this.#tty.read(buffer);
+    if (n === null) throw new Exit(exitStatus.interrupted);
+    this.#typedAhead.push(...buffer.subarray(0, n));
+    return await this.#nextByte();
   }
 }
 

@@ -54,11 +54,25 @@ export class StdinTerminal {
   }
 
   raw(): Disposable {
-    return rawMode(Deno.stdin);
+    const raw = rawMode(Deno.stdin);
+    leaveOutputAlone();
+    return raw;
   }
 
   onResize(listener: () => void): Disposable {
     Deno.addSignalListener("SIGWINCH", listener);
     return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGWINCH", listener) };
+  }
+}
+
+/**
+ * Deno's raw mode leaves the terminal's output processing on, which turns each line feed into two
+ * characters: full-screen programs on the node would draw stairs. Leaving raw mode brings it back.
+ */
+function leaveOutputAlone(): void {
+  try {
+    new Deno.Command("stty", { args: ["-opost"], stdin: "inherit", stderr: "null" }).outputSync();
+  } catch {
+    // A machine without stty: shells work all the same.
   }
 }

@@ -1,101 +1,12 @@
 import assert from "node:assert/strict";
-import { fromBase64, toBase64, utf8Decode, utf8Encode } from "../base/bytes.ts";
+import { utf8Encode } from "../base/bytes.ts";
 import { AccessDenied, ConnectionProblem } from "../base/errors.ts";
-import {
-  caPin,
-  createTlsAuthority,
-  type TlsAuthority,
-  tlsServerCertificate,
-} from "../cert/x509.ts";
-import { issueUserCertificate } from "../cert/issue.ts";
-import { formatCertificateLine } from "../sshwire/certificate.ts";
-import { formatAuthorizedKey, parseAuthorizedKey } from "../sshwire/keys.ts";
+import { caPin } from "../cert/x509.ts";
 import { userOf } from "./identity.ts";
 import { login, type LoginOptions } from "./login.ts";
+import { fakeProxy } from "./test_web.ts";
 import { fetchCertificateChain, readChain } from "./tls_probe.ts";
-import { TestAuthority } from "./test_identity.ts";
 import { trustProxy } from "./trust.ts";
-
-interface FakeProxy extends AsyncDisposable {
-  port: number;
-  pin: string;
-  ca: string;
-  authority: TestAuthority;
-  requests: Record<string, unknown>[];
-}
-
-/** An HTTPS server with a certificate of a cluster's own CA, which signs any key. */
-async function fakeProxy(
-  options: { chain?: "full" | "leaf"; names?: string[]; answer?: () => Response } = {},
-): Promise<FakeProxy> {
-  const authority = new TestAuthority();
-  const ca: TlsAuthority = await createTlsAuthority({
-    cluster: "main",
-    type: "host",
-    sshCaKey: authority.hostCa.publicKey,
-  });
-  const server = await tlsServerCertificate({
-    caKeyPem: ca.keyPem,
-    caCertPem: ca.certPem,
-    commonName: "proxy",
-    dnsNames: options.names ?? ["localhost"],
-    ips: options.names ? [] : ["127.0.0.1"],
-    ttlMs: 3_600_000,
-  });
-  const requests: Record<string, unknown>[] = [];
-  const http = Deno.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    cert: `${server.certPem}${options.chain === "leaf" ? "" : ca.certPem}`,
-    key: server.keyPem!,
-    onListen: () => {},
-  }, async (request) => {
-    if (options.answer) return options.answer();
-    const path = new URL(request.url).pathname;
-    if (path === "/webapi/ping") {
-      return Response.json({
-        auth: { type: "local", second_factor: "otp" },
-        proxy: { ssh: { listen_addr: "0.0.0.0:4023" } },
-        cluster_name: "main",
-        server_version: "0.1.0",
-      });
-    }
-    const body = await request.json();
-    requests.push({ path, ...body });
-    if (body.password !== "secret") {
-      const message = "invalid username, password or second factor";
-      return Response.json({ error: { code: "access_denied", message } }, { status: 403 });
-    }
-    const { key } = parseAuthorizedKey(utf8Decode(fromBase64(body.pub_key)));
-    const certificate = issueUserCertificate({
-      ca: authority.userCa,
-      key,
-      keyId: body.user,
-      principals: ["root"],
-      validAfterMs: Date.now() - 60_000,
-      validBeforeMs: Date.now() + body.ttl / 1e6,
-      extensions: {},
-    });
-    const b64 = (text: string) => toBase64(utf8Encode(text));
-    return Response.json({
-      username: body.user,
-      cert: b64(formatCertificateLine(certificate)),
-      host_signers: [{
-        domain_name: "main",
-        checking_keys: [b64(formatAuthorizedKey(authority.hostCa.publicKey))],
-        tls_certs: [b64(ca.certPem)],
-      }],
-    });
-  });
-  return {
-    port: http.addr.port,
-    pin: caPin(ca.certPem),
-    ca: ca.certPem,
-    authority,
-    requests,
-    [Symbol.asyncDispose]: () => http.shutdown(),
-  };
-}
 
 function loginTo(port: number, options: Partial<LoginOptions> = {}) {
   const answers = ["secret", " 123456 "];
