@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { AccessDenied, BadParameter, TeleportError } from "../base/errors.ts";
-import { BackendClosed } from "./backend.ts";
+import { AccessDenied, BadParameter, LimitExceeded, TeleportError } from "../base/errors.ts";
+import { BackendClosed, WatchExpired } from "./backend.ts";
 import { openLibsql } from "./libsql.ts";
+import { LibsqlFile } from "./libsql_file.ts";
 import { openBackend } from "./open.ts";
 
 const child = fileURLToPath(import.meta.resolve("./libsql_child.ts"));
@@ -101,6 +102,46 @@ onFile("a watch sees what another process writes", async (path) => {
   assert.ok((await process.output()).success);
   assert.deepEqual(keys, Array.from({ length: 20 }, (_, i) => `/other/${i}`));
   await backend.close();
+});
+
+onFile("a watcher is expired when another process trimmed what it has not seen", async (path) => {
+  const url = `file:${path}`;
+  // Never polls by itself: as if it had been held up.
+  const slow = await openLibsql({ url, pollMs: 1_000_000 });
+  const iterator = slow.watch("/")[Symbol.asyncIterator]();
+  await slow.put("/first", "");
+  assert.equal((await iterator.next()).value.item.key, "/first");
+  const quick = await openLibsql({ url, changeLogSize: 10 });
+  for (let i = 0; i < 50; i++) await quick.put(`/${i}`, "");
+  await quick.close();
+  await slow.put("/last", "");
+  await assert.rejects(iterator.next(), WatchExpired);
+  await slow.close();
+});
+
+onFile("a watch that has just begun ends when the storage is closed", async (path) => {
+  const backend = await openLibsql({ url: `file:${path}` });
+  const iterator = backend.watch("/")[Symbol.asyncIterator]();
+  const next = iterator.next();
+  await backend.close();
+  assert.equal((await next).done, true);
+});
+
+onFile("a full disk is said, and what is written later is committed", async (path) => {
+  const { createClient } = await import("@libsql/client/sqlite3");
+  const file = await LibsqlFile.open(`file:${path}`);
+  await file.run("PRAGMA max_page_count = 30");
+  const insert = "INSERT INTO changes (key, value) VALUES (?, ?)";
+  await assert.rejects(async () => {
+    for (let i = 0; i < 100; i++) await file.run(insert, [`/${i}`, "x".repeat(4000)]);
+  }, (e) => e instanceof LimitExceeded && /cannot grow: the disk is full/.test(e.message));
+  await file.run("PRAGMA max_page_count = 10000");
+  await file.run(insert, ["/later", "x".repeat(4000)]);
+  const other = createClient({ url: `file:${path}` });
+  const { rows } = await other.execute("SELECT count(*) FROM items WHERE key = '/later'");
+  assert.equal(rows[0]?.[0], 1);
+  other.close();
+  file.close();
 });
 
 onFile("two that open a new file at once share it", async (path) => {

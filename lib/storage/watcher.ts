@@ -1,4 +1,4 @@
-import { type BackendEvent, WatchExpired } from "./backend.ts";
+import { BackendClosed, type BackendEvent, WatchExpired } from "./backend.ts";
 
 /** How many events may wait for a slow watcher; with one more it has fallen behind. */
 export const WATCH_QUEUE_SIZE = 10_000;
@@ -28,7 +28,10 @@ export class Watcher implements AsyncIterableIterator<BackendEvent> {
 
   /** Nothing is handed out before `ready` has resolved; its rejection fails the iteration. */
   waitFor(ready: Promise<void>): void {
-    this.#ready = ready.catch((error) => this.fail(error));
+    this.#ready = ready.catch((error) => {
+      if (error instanceof BackendClosed) this.end();
+      else this.fail(error);
+    });
   }
 
   /** Where to begin, and what came before the pushed events. */
