@@ -394,10 +394,10 @@ Deno.test("tsh asks for a new login when the certificate has expired, and goes o
   assert.match(alone.stderr, /The certificate of joe expired at .*: run `tsh login/);
   // On a terminal; stdin of the command is a pipe all the same.
   const inner = scene.command(["ssh", "root@db-1", "cat"]).map((word) => `'${word}'`).join(" ");
-  const again = await runCommand(
+  const again = await answer(
     ["script", "-qec", `echo data | ${inner}`, "/dev/null"],
     scene.env,
-    "secret\r123456\r",
+    [[/password for Teleport user joe: $/, "secret\r"], [/OTP token: $/, "123456\r"]],
   );
   assert.equal(again.code, 0, again.stdout);
   assert.match(again.stdout, /please log in again/);
@@ -405,6 +405,34 @@ Deno.test("tsh asks for a new login when the certificate has expired, and goes o
   assert.match(again.stdout, /^data\r$/m);
   assert.ok(!again.stdout.includes("secret"));
 });
+
+/** Runs a program and types each answer when its question is on the screen. */
+async function answer(
+  [program, ...args]: string[],
+  env: Record<string, string>,
+  answers: [RegExp, string][],
+): Promise<{ code: number; stdout: string }> {
+  const child = new Deno.Command(program!, {
+    args,
+    env,
+    clearEnv: true,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  const left = [...answers];
+  let stdout = "";
+  for await (const chunk of child.stdout) {
+    stdout += decoder.decode(chunk);
+    const [next] = left;
+    if (!next?.[0].test(stdout)) continue;
+    left.shift();
+    await writer.write(new TextEncoder().encode(next[1]));
+  }
+  await writer.close().catch(() => {});
+  return { code: (await child.status).code, stdout };
+}
 
 /** Puts a certificate of the past in the place of joe's. */
 async function expire(scene: Scene): Promise<void> {
