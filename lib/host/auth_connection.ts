@@ -38,6 +38,8 @@ export type AuthState =
 
 /** How long a call waits for a connection that is being made, in milliseconds. */
 const WAIT_FOR_CONNECTION_MS = 5_000;
+/** Somebody who waits for auth shortens the pause between two attempts to this, in milliseconds. */
+const HURRIED_PAUSE_MS = 1_000;
 /** A connection that held for so long was a good one: the next pause is short again. */
 const GOOD_CONNECTION_MS = 10_000;
 
@@ -51,6 +53,11 @@ export class AuthConnection {
   #state: AuthState = { status: "connecting" };
   #current: AuthDialResult | undefined;
   #arrival = Promise.withResolvers<ApiClient>();
+  /** Rejected when all servers were tried in vain, then made anew. */
+  #round = Promise.withResolvers<never>();
+  #hurry = () => {};
+  /** Calls that wait and will not wait for ever. */
+  #impatient = 0;
   #loop: Promise<void>;
 
   /** Begins to connect at once. */
@@ -60,6 +67,7 @@ export class AuthConnection {
     this.#clock = options.clock ?? systemClock;
     this.#backoff = options.backoff ?? new Backoff({ minMs: 250, maxMs: 30_000 });
     this.#arrival.promise.catch(() => {});
+    this.#round.promise.catch(() => {});
     this.#loop = this.#run();
   }
 
@@ -79,25 +87,30 @@ export class AuthConnection {
   }
 
   /**
-   * The API, as soon as there is a connection.
+   * The API, as soon as there is a connection. Who does not want to wait for ever learns after the
+   * next attempt, which comes soon, that the auth service is away.
    *
-   * @param o.waitMs how long to wait for one, 5 s when omitted, Infinity for ever
+   * @param o.waitMs how long to wait at most, 5 s when omitted, Infinity for ever
    * @throws ConnectionProblem when the auth service stays away
    */
   async api(o: { waitMs?: number; signal?: AbortSignal } = {}): Promise<ApiClient> {
     if (this.#current) return this.#current.api;
     const waitMs = o.waitMs ?? WAIT_FOR_CONNECTION_MS;
+    const patient = !Number.isFinite(waitMs);
     const done = new AbortController();
     const signal = o.signal ? AbortSignal.any([o.signal, done.signal]) : done.signal;
-    const giveUp = Number.isFinite(waitMs)
-      ? sleep(waitMs, signal).then((): never => {
-        throw this.#awayError();
-      })
-      : rejectOnAbort(signal);
+    const giveUp = patient
+      ? rejectOnAbort(signal)
+      : Promise.race([this.#round.promise, this.#afterWaiting(waitMs, signal)]);
+    if (!patient) {
+      this.#impatient++;
+      this.#hurry();
+    }
     giveUp.catch(() => {});
     try {
       return await Promise.race([this.#arrival.promise, giveUp]);
     } finally {
+      if (!patient) this.#impatient--;
       done.abort();
     }
   }
@@ -130,20 +143,56 @@ export class AuthConnection {
     await this.#loop;
   }
 
+  async #afterWaiting(ms: number, signal: AbortSignal): Promise<never> {
+    await sleep(ms, signal);
+    throw this.#awayError();
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     let turn = 0;
     while (!signal.aborted) {
       const address = this.#options.authServers[turn++ % this.#options.authServers.length]!;
+      let failed = false;
       try {
         await this.#connectOnce(address);
       } catch (error) {
+        failed = true;
         this.#setAway(`${address}: ${messageOf(error)}`);
       }
       // A whole round without success before the pause: another server may be there at once.
       if (turn % this.#options.authServers.length !== 0) continue;
-      await sleep(this.#backoff.next(), signal).catch(() => {});
+      if (failed) this.#endRound();
+      await this.#pause(signal);
     }
+  }
+
+  #endRound(): void {
+    this.#round.reject(this.#awayError());
+    this.#round = Promise.withResolvers<never>();
+    this.#round.promise.catch(() => {});
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    const endsAt = performance.now() + this.#backoff.next();
+    const soonest = performance.now() + HURRIED_PAUSE_MS;
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#hurry = () => {};
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const until = (at: number) => setTimeout(end, Math.max(0, at - performance.now()));
+      let timer = until(endsAt);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        timer = until(Math.min(endsAt, soonest));
+      };
+      if (this.#impatient > 0) this.#hurry();
+      signal.addEventListener("abort", end, { once: true });
+    });
   }
 
   async #connectOnce(address: string): Promise<void> {

@@ -108,6 +108,26 @@ Deno.test("a call while auth is away fails with what is wrong, and does not wait
   });
 });
 
+Deno.test("a call does not wait out the pause between attempts: it makes the next one come soon", async () => {
+  const cluster = await TestCluster.create();
+  const auth = new TestAuth(cluster, { ping: () => PING });
+  const { port, address } = auth;
+  const identity = await cluster.identity("Node");
+  const connection = new AuthConnection({
+    authServers: [address],
+    identity: () => identity,
+    authorities: () => cluster.trusted("host"),
+    backoff: new Backoff({ minMs: 3_600_000, maxMs: 3_600_000 }),
+  });
+  await connection.call("ping", {});
+  await auth[Symbol.asyncDispose]();
+  await reached(connection, "away");
+  await assert.rejects(connection.call("ping", {}), /the auth service is away/);
+  await using _back = new TestAuth(cluster, { ping: () => PING }, { port });
+  assert.deepEqual(await connection.call("ping", {}), PING);
+  await connection.close();
+});
+
 Deno.test("close() ends what waits", async () => {
   const cluster = await TestCluster.create();
   const connection = await connect(cluster, ["127.0.0.1:1"]);

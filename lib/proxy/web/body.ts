@@ -4,6 +4,9 @@ import { BadParameter, ConnectionProblem, LimitExceeded } from "../../base/error
 /** Waiting does not help with this one, so it has a status of its own: 413. */
 export class BodyTooLarge extends LimitExceeded {}
 
+/** The client's fault, unlike other connection problems: 408. */
+export class BodyTooSlow extends ConnectionProblem {}
+
 export interface BodyLimits {
   readonly bytes: number;
   /** Milliseconds until all of it must have come. */
@@ -15,7 +18,7 @@ export const LOGIN_LIMITS: BodyLimits = { bytes: 64 * 1024, timeoutMs: 10_000 };
 
 /**
  * @throws BodyTooLarge
- * @throws ConnectionProblem when it comes too slowly
+ * @throws BodyTooSlow
  * @throws BadParameter when it is not JSON, or not declared as JSON: a form on another site can
  * send anything but that
  */
@@ -43,7 +46,7 @@ async function readLimited(
   const reader = body.getReader();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () => late.reject(new ConnectionProblem("the request's body came too slowly")),
+    () => late.reject(new BodyTooSlow("the request's body came too slowly")),
     limits.timeoutMs,
   );
   const parts: Uint8Array[] = [];

@@ -2,7 +2,7 @@
 import { type ErrorCode, toTeleportError } from "../../base/errors.ts";
 import { randomHex } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
-import { BodyTooLarge } from "./body.ts";
+import { BodyTooLarge, BodyTooSlow } from "./body.ts";
 
 const STATUS: Record<ErrorCode, number> = {
   bad_parameter: 400,
@@ -24,6 +24,7 @@ const RETRY_AFTER_S = 1;
  */
 export function errorResponse(error: unknown): Response {
   if (error instanceof BodyTooLarge) return answer(error.code, error.message, 413);
+  if (error instanceof BodyTooSlow) return answer(error.code, error.message, 408);
   const known = toTeleportError(error);
   if (known.code !== "internal") return answer(known.code, known.message);
   const reference = randomHex(4);
