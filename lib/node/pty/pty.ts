@@ -57,6 +57,8 @@ export class Pty {
   /** What is typed. */
   readonly input: Writable;
   readonly #master: number;
+  /** Our own hold on the other side: with nobody there, the terminal would count as hung up. */
+  #peer: number | undefined;
 
   /**
    * Opens a pair, with its size, modes and owner set before anybody can use it.
@@ -69,18 +71,25 @@ export class Pty {
     try {
       check(libc().grantpt(master), "grantpt");
       check(libc().unlockpt(master), "unlockpt");
-      if (options.owner) give(master, options.owner);
-      resize(master, options.size);
-      if (options.modes) applyModes(master, options.modes);
-      return new Pty(master, pathOf(master));
+      const peer = openPeer(master);
+      try {
+        if (options.owner) give(peer, options.owner);
+        resize(master, options.size);
+        if (options.modes) applyModes(master, options.modes);
+        return new Pty(master, peer, pathOf(master));
+      } catch (error) {
+        closeFd(peer);
+        throw error;
+      }
     } catch (error) {
       closeFd(master);
       throw error;
     }
   }
 
-  private constructor(master: number, path: string) {
+  private constructor(master: number, peer: number, path: string) {
     this.#master = master;
+    this.#peer = peer;
     this.path = path;
     // Its own descriptor, so that each stream can end without the other.
     const second = check(libc().fcntl(master, F_DUPFD_CLOEXEC, 3n), "fcntl");
@@ -96,14 +105,21 @@ export class Pty {
   /** Runs a program as the leader of a new session with this terminal. */
   start(request: Omit<SpawnRequest, "stdio">): Child {
     const child = Child.start({ ...request, stdio: { tty: this.path } });
+    this.#releasePeer();
     child.exited.then(() => this.#endOutput(), () => this.close());
     return child;
   }
 
   /** Hangs up: what still runs on the terminal gets SIGHUP from the kernel. */
   close(): void {
+    this.#releasePeer();
     this.input.destroy();
     this.output.destroy();
+  }
+
+  #releasePeer(): void {
+    if (this.#peer !== undefined) closeFd(this.#peer);
+    this.#peer = undefined;
   }
 
   /**
@@ -135,18 +151,17 @@ function pathOf(master: number): string {
 }
 
 /** By descriptor, not by path: what the path names could be another thing by then. */
-function give(master: number, owner: TerminalOwner): void {
+function openPeer(master: number): number {
   const flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
-  const peer = check(
+  return check(
     Number(libc().syscall(SYS_IOCTL, BigInt(master), BigInt(TIOCGPTPEER), BigInt(flags))),
     "ioctl TIOCGPTPEER",
   );
-  try {
-    check(libc().fchown(peer, owner.uid, owner.gid), "fchown");
-    check(libc().fchmod(peer, 0o620), "fchmod");
-  } finally {
-    closeFd(peer);
-  }
+}
+
+function give(peer: number, owner: TerminalOwner): void {
+  check(libc().fchown(peer, owner.uid, owner.gid), "fchown");
+  check(libc().fchmod(peer, 0o620), "fchmod");
 }
 
 const SYS_IOCTL = Deno.build.arch === "aarch64" ? 29n : 16n;

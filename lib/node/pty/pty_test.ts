@@ -265,3 +265,17 @@ function contextSwitches(): number {
 function tick(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
+
+Deno.test("a terminal that is read before its program starts has not hung up", async () => {
+  const pty = Pty.open({ size: DEFAULT_SIZE, owner: { uid: Deno.uid()!, gid: Deno.gid()! } });
+  let text = "";
+  pty.output.on("data", (chunk) => text += chunk);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const argv = sh("echo late");
+  const child = pty.start({ path: argv[0], argv, env, cwd: "/" });
+  await new Promise<void>((resolve) => pty.output.once("close", () => resolve()));
+  assert.match(text, /late/);
+  pty.close();
+  await child.end();
+  await poller.idle();
+});
