@@ -12,8 +12,6 @@ import { follow } from "../storage/follow.ts";
 import type { WatchEvent, WatchKind } from "../api/types.ts";
 import { decodeResource, PREFIXES } from "./store.ts";
 
-/** Changes that may wait for one watcher. */
-const MAX_WAITING = 20_000;
 /** Events that are sent at once. */
 const BATCH = 200;
 
@@ -36,7 +34,8 @@ export class ResourceHub {
   readonly #loops: Promise<void>[];
   #sortedNodes: ResourceOf<"node">[] | undefined;
 
-  constructor(backend: Backend) {
+  /** @param maxWaiting changes that may wait for one watcher */
+  constructor(backend: Backend, private readonly maxWaiting = 20_000) {
     const ready = KINDS.map(() => Promise.withResolvers<void>());
     this.ready = Promise.all(ready.map(({ promise }) => promise)).then(() => {});
     for (const kind of KINDS) this.#state.set(kind, new Map());
@@ -62,7 +61,7 @@ export class ResourceHub {
     signal: AbortSignal,
   ): AsyncGenerator<WatchEvent[], void, undefined> {
     await this.ready;
-    const subscriber = new Subscriber(new Set(kinds));
+    const subscriber = new Subscriber(new Set(kinds), this.maxWaiting);
     // Subscribed first, so that nothing is missed; a change that comes now is told after.
     const present = kinds.flatMap((kind) => [...this.#state.get(kind)!.values()]);
     this.#subscribers.add(subscriber);
@@ -132,12 +131,15 @@ class Subscriber {
   #overflowed = false;
   #wake: (() => void) | undefined;
 
-  constructor(private readonly kinds: ReadonlySet<WatchKind>) {}
+  constructor(
+    private readonly kinds: ReadonlySet<WatchKind>,
+    private readonly maxWaiting: number,
+  ) {}
 
   push(kind: WatchKind, event: WatchEvent): void {
     if (!this.kinds.has(kind) || this.#overflowed) return;
     this.#waiting.push(event);
-    if (this.#waiting.length > MAX_WAITING) {
+    if (this.#waiting.length > this.maxWaiting) {
       this.#overflowed = true;
       this.#waiting = [];
     }
