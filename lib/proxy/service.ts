@@ -158,7 +158,7 @@ export class ProxyService {
   async #checkCertificate(): Promise<void> {
     try {
       const tls = await loadCertificate(this.#parts.files, this.#options.identity());
-      await this.#web.replaceCertificate(tls);
+      this.#web.replaceCertificate(tls);
     } catch (error) {
       this.#log.warn("The TLS certificate cannot be replaced, serving with the old one", {
         error: messageOf(error),
