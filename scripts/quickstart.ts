@@ -64,22 +64,30 @@ async function introduce(programs: Programs, state: State): Promise<void> {
 }
 
 function printNextSteps(dir: string, state: State): void {
-  const { user, nodename, ports } = state;
+  const { user, nodename, cluster, ports, otpSecret } = state;
+  const environment = [
+    `PATH=${join(root, "bin")}:$PATH`,
+    `TELEPORT_HOME=${dir}/tsh`,
+    `TELEPORT_PROXY=localhost:${ports.web},${ports.proxySsh}`,
+  ];
+  const steps: [command: string, what: string][] = [
+    [`tsh ssh ${user}@${nodename}`, "a shell on the node"],
+    [`tsh scp /etc/hostname ${user}@${nodename}:/tmp/`, "copy a file"],
+    [`tsh config > ${dir}/ssh_config`, "for stock ssh, scp, rsync, git:"],
+    [`ssh -F ${dir}/ssh_config ${user}@${nodename}.${cluster}`, "a shell by OpenSSH"],
+    [`tctl -c ${dir}/teleport.yaml users add alice ${user}`, "invite somebody"],
+    [`tail -f ${dir}/data/log/events.log`, "the audit log"],
+  ];
+  const width = Math.max(...steps.map(([command]) => command.length));
   tell(`
-Web address   https://localhost:${ports.web}
-User          ${user}
-Password      ${state.password}
-Second factor ${state.otpSecret} (add it to an authenticator app, or: oathtool --totp -b ${state.otpSecret})
+Web address    https://localhost:${ports.web}
+User           ${user}
+Password       ${state.password}
+Second factor  oathtool --totp -b ${otpSecret}   (or add this secret to an authenticator app)
 
 In another terminal:
-  export PATH=${
-    join(root, "bin")
-  }:$PATH TELEPORT_HOME=${dir}/tsh TELEPORT_PROXY=localhost:${ports.web},${ports.proxySsh}
-  tsh ssh ${user}@${nodename}                          # a shell on the node
-  tsh scp /etc/hostname ${user}@${nodename}:/tmp/       # copy a file
-  tsh config > ssh_config && ssh -F ssh_config ${user}@${nodename}.${state.cluster}
-  tctl -c ${dir}/teleport.yaml users add alice ${user}  # invite somebody
-  tctl -c ${dir}/teleport.yaml nodes add                # join another machine`);
+  export ${environment.join(" ")}
+${steps.map(([command, what]) => `  ${command.padEnd(width)}   # ${what}`).join("\n")}`);
 }
 
 function onInterrupt(): { arrived: Promise<void>; rejected: Promise<never> } {

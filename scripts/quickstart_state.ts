@@ -65,7 +65,7 @@ export async function totpForNow(state: State): Promise<string> {
   const step = Math.max(totpStep(Date.now()) - 1, state.lastStep + 1);
   state.lastStep = step;
   await saveState(state);
-  return totpCode(state.otpSecret, step);
+  return await totpCode(state.otpSecret, step);
 }
 
 async function readState(dir: string): Promise<State | undefined> {
