@@ -88,12 +88,14 @@ ssh_service:
       stderr: "piped",
     }).spawn();
     let log = "";
+    let told = false;
     const decoder = new TextDecoder();
     const follow = async (stream: ReadableStream<Uint8Array>) => {
       for await (const chunk of stream) {
         log += decoder.decode(chunk, { stream: true });
-        // Ready or not, it is told to end; what it said decides.
-        if (/Teleport is ready/.test(log)) child.kill("SIGTERM");
+        if (told || !/Teleport is ready/.test(log)) continue;
+        told = true;
+        child.kill("SIGTERM");
       }
     };
     const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
@@ -104,8 +106,9 @@ ssh_service:
   });
 
   await t.step("tsh says in one line that there is no proxy", async () => {
-    const result = await run(root.command(["/tsh", "login", "--proxy=127.0.0.1:1"]), {
+    const result = await run(root.command(["/tsh", "login", "--proxy=127.0.0.1:1", "--user=joe"]), {
       clearEnv: true,
+      env: { HOME: "/" },
     });
     assert.equal(result.code, 1);
     assert.match(result.stderr, /^error: .*127\.0\.0\.1:1/m);
