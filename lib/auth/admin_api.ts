@@ -7,7 +7,7 @@ import { parseResource } from "../resources/codec.ts";
 import { parseJoinRole } from "../resources/join_roles.ts";
 import { withoutSecrets } from "../resources/labels.ts";
 import type { AnyResource, Token } from "../resources/types.ts";
-import type { AuthParts } from "./auth_service.ts";
+import type { AuthParts } from "./parts.ts";
 
 type AdminMethods =
   | "users.create"

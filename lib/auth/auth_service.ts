@@ -6,7 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { systemClock } from "../base/clock.ts";
 import { uuid } from "../base/ids.ts";
 import { assertClusterName } from "../cert/names.ts";
-import type { ClusterConfig, ClusterConfigSpec, SecondFactor } from "../resources/types.ts";
+import type { ClusterConfig, ClusterConfigSpec } from "../resources/types.ts";
 import type { Backend } from "../storage/backend.ts";
 import { adminApi } from "./admin_api.ts";
 import { Argon2Pool, type PoolOptions } from "./argon2_pool.ts";
@@ -16,23 +16,16 @@ import { Invites } from "./invites.ts";
 import { Joins } from "./join.ts";
 import { Lockout } from "./lockout.ts";
 import { Logins } from "./login.ts";
+import type { AuthParts, AuthSettings } from "./parts.ts";
 import { Passwords } from "./passwords.ts";
 import { peopleApi } from "./people_api.ts";
 import { Roles } from "./roles.ts";
 import { Signer } from "./sign.ts";
 import { ResourceStore } from "./store.ts";
-import { JoinTokens, type StaticToken } from "./tokens.ts";
+import { JoinTokens } from "./tokens.ts";
 import { OneTimeCodes } from "./totp.ts";
 import { Users } from "./users.ts";
 import { ResourceHub } from "./watch.ts";
-
-export interface AuthSettings {
-  clusterName: string;
-  secondFactor: SecondFactor;
-  staticTokens?: readonly StaticToken[];
-  /** What nodes and proxies are told; defaults for what is left out. */
-  clusterConfig?: Partial<ClusterConfigSpec>;
-}
 
 export interface AuthServiceOptions {
   backend: Backend;
@@ -40,22 +33,6 @@ export interface AuthServiceOptions {
   audit: AuditLog;
   clock?: Clock;
   passwordPool?: PoolOptions;
-}
-
-/** What the handlers of the API work with. */
-export interface AuthParts {
-  readonly settings: AuthSettings;
-  readonly clock: Clock;
-  readonly audit: AuditLog;
-  readonly store: ResourceStore;
-  readonly hub: ResourceHub;
-  readonly authorities: Authorities;
-  readonly signer: Signer;
-  readonly users: Users;
-  readonly roles: Roles;
-  readonly logins: Logins;
-  readonly tokens: JoinTokens;
-  readonly joins: Joins;
 }
 
 export class AuthService {

@@ -1,6 +1,5 @@
 /** What hosts call, and the list of nodes. */
-import { NodeAccess } from "../access/mod.ts";
-import { matchLabels } from "../access/mod.ts";
+import { matchLabels, NodeAccess } from "../access/mod.ts";
 import { callerName } from "../api/server.ts";
 import type { ApiService } from "../api/service.ts";
 import type { Caller } from "../api/types.ts";
@@ -10,7 +9,7 @@ import { VERSION } from "../base/version.ts";
 import type { UserIdentity } from "../cert/identity.ts";
 import { nodeLabels } from "../resources/labels.ts";
 import type { Node, Role } from "../resources/types.ts";
-import type { AuthParts } from "./auth_service.ts";
+import type { AuthParts } from "./parts.ts";
 import { announce } from "./heartbeat.ts";
 
 type HostMethods =

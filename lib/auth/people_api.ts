@@ -1,6 +1,6 @@
 /** What the proxy calls for people who have no certificate yet. */
 import type { ApiService } from "../api/service.ts";
-import type { AuthParts } from "./auth_service.ts";
+import type { AuthParts } from "./parts.ts";
 
 type PeopleMethods = "auth.login" | "signup.get" | "signup.complete";
 

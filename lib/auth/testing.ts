@@ -14,7 +14,8 @@ import { adminRole } from "../resources/roles.ts";
 import { parseCertificateLine } from "../sshwire/certificate.ts";
 import { formatAuthorizedKey, generatePrivateKey } from "../sshwire/keys.ts";
 import { MemoryBackend } from "../storage/memory.ts";
-import { AuthService, type AuthSettings } from "./auth_service.ts";
+import { AuthService } from "./auth_service.ts";
+import type { AuthSettings } from "./parts.ts";
 
 export const CLUSTER = "test.example.com";
 export const ADMIN: Caller = { kind: "admin", name: "builtin-Admin" };
