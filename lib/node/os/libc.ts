@@ -122,6 +122,7 @@ export const EBADF = 9;
 export const EAGAIN = 11;
 export const EPIPE = 32;
 export const ERANGE = 34;
+export const ECONNRESET = 104;
 
 export const O_RDWR = 0o2;
 export const O_NOCTTY = 0o400;
