@@ -28,10 +28,11 @@ export const command: CommandSpec = {
 
 async function allNodes(api: ApiClient): Promise<Node[]> {
   const nodes: Node[] = [];
-  for (let after: string | undefined;;) {
+  let after: string | undefined;
+  do {
     const page = await api.call("nodes.list", after === undefined ? {} : { after });
     nodes.push(...page.nodes);
-    if (page.next === undefined) return nodes;
     after = page.next;
-  }
+  } while (after !== undefined);
+  return nodes;
 }

@@ -74,7 +74,7 @@ ssh_service: {enabled: no}
     const text = await must("status", c);
     assert.match(
       text,
-      /^Cluster  main\nVersion  \S+\nUser CA  never updated\nHost CA  never updated\nCA pin   sha256:[0-9a-f]{64}\n$/,
+      /^Cluster {2}main\nVersion {2}\S+\nUser CA {2}never updated\nHost CA {2}never updated\nCA pin {3}sha256:[0-9a-f]{64}\n$/,
     );
     const status = JSON.parse(await must("status", c, "--format=json"));
     assert.equal(status.cluster_name, "main");
@@ -95,7 +95,7 @@ ssh_service: {enabled: no}
     );
     assert.match(
       await must("users", "ls", c),
-      /^User Allowed logins \n---- -+ \njoe  joe,root +\n$/,
+      /^User Allowed logins \n---- -+ \njoe {2}joe,root +\n$/,
     );
     const again = await tctl("users", "add", "joe", c);
     assert.equal(again.code, 1);

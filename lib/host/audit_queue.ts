@@ -10,7 +10,7 @@ import type { AuditEmitter, AuditEvent } from "../audit/events.ts";
 import type { AuditEmitResult } from "../api/types.ts";
 import { Backoff, sleep } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
+import { ConnectionProblem, messageOf } from "../base/errors.ts";
 import { uuid } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import { AuditSpool, type SpoolBatch } from "./audit_spool.ts";
@@ -127,7 +127,8 @@ export class AuditQueue implements AuditEmitter {
         backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
-        this.#log.debug("Audit events wait for the auth service", { error: messageOf(error) });
+        const level = error instanceof ConnectionProblem ? "debug" : "warn";
+        this.#log[level]("Audit events wait for the auth service", { error: messageOf(error) });
         await sleep(backoff.next(), signal).catch(() => {});
       }
     }

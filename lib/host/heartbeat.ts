@@ -1,6 +1,6 @@
 /** Tells the auth service again and again that this host is there, and what it looks like. */
 import { Backoff, sleep } from "../base/backoff.ts";
-import { messageOf } from "../base/errors.ts";
+import { ConnectionProblem, messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 
 /** For how long the auth service keeps a host that has gone silent, in milliseconds. */
@@ -65,7 +65,9 @@ export class Heartbeat<T> {
       } catch (error) {
         if (signal.aborted) return;
         last = undefined;
-        log("heartbeat").warn("The auth service did not take the heartbeat", {
+        // That auth is away, its connection says already.
+        const level = error instanceof ConnectionProblem ? "debug" : "warn";
+        log("heartbeat")[level]("The auth service did not take the heartbeat", {
           error: messageOf(error),
         });
         await sleep(backoff.next(), signal).catch(() => {});

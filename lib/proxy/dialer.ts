@@ -1,7 +1,7 @@
 /** Opens the connection that a relay is made of. */
 import type { Duplex } from "node:stream";
 import { ConnectionProblem, messageOf } from "../base/errors.ts";
-import { formatAddr, type HostPort, parseAddr } from "../base/net.ts";
+import { type HostPort, parseAddr } from "../base/net.ts";
 import { clientAddressLine } from "../ssh/server.ts";
 import { dialTcp } from "../ssh/stream.ts";
 import type { Route } from "./route.ts";
@@ -66,10 +66,9 @@ async function open(
     return await dial({ host, port }, { timeoutMs: DIAL_TIMEOUT_MS, ...signal });
   } catch (error) {
     o.signal?.throwIfAborted();
-    const whom = name === undefined ? "" : `node "${name}" at `;
-    throw new ConnectionProblem(
-      `cannot connect to ${whom}${formatAddr({ host, port })}: ${messageOf(error)}`,
-      { cause: error },
-    );
+    if (name === undefined) throw error;
+    throw new ConnectionProblem(`cannot reach node "${name}": ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

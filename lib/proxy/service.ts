@@ -72,10 +72,11 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
         resolve: options.resolve ?? systemResolve,
       }),
       authServers: auth.authServers,
-      clusterStatus: () => ({
-        online: auth.state.status === "connected",
-        lastSeenMs: lastSeen(),
-      }),
+      clusterStatus: () => {
+        const lastSeenMs = lastSeen();
+        const online = auth.state.status === "connected";
+        return { online, ...(lastSeenMs === undefined ? {} : { lastSeenMs }) };
+      },
       audit,
       ...(options.dial ? { dial: options.dial } : {}),
     });
@@ -247,20 +248,22 @@ function followNodes(
   return index;
 }
 
-/** @returns when the auth service was there last, in milliseconds since the epoch */
+/** @returns when the auth service was there last, in milliseconds since the epoch, if it was */
 function followState(
   auth: ProxyOptions["auth"],
   own: (() => Promise<void>)[],
-): () => number {
-  let seenMs = auth.state.status === "connected" ? Date.now() : 0;
-  const stop = auth.onState((state) => {
-    if (state.status !== "connecting") seenMs = state.sinceMs;
+): () => number | undefined {
+  let seenMs: number | undefined;
+  let connected = auth.state.status === "connected";
+  const stop = auth.onState(({ status }) => {
+    if (connected) seenMs = Date.now();
+    connected = status === "connected";
   });
   own.push(() => {
     stop();
     return Promise.resolve();
   });
-  return () => auth.state.status === "connected" ? Date.now() : seenMs;
+  return () => connected ? Date.now() : seenMs;
 }
 
 /** Resolves when an attempt to reach the auth service has failed. */

@@ -36,7 +36,7 @@ export interface SshFrontOptions {
   /** Where `proxy:@cluster` leads, tried in turn. */
   readonly authServers: readonly string[];
   /** When the auth service was last seen, and whether it is there now. */
-  readonly clusterStatus: () => { readonly online: boolean; readonly lastSeenMs: number };
+  readonly clusterStatus: () => { readonly online: boolean; readonly lastSeenMs?: number };
   readonly audit?: AuditEmitter;
   readonly clock?: Clock;
   readonly dial?: DialTarget;
@@ -153,7 +153,10 @@ export class SshFront {
     return {
       name: this.#options.cluster,
       status: online ? "online" : "offline",
-      lastconnected: new Date(lastSeenMs).toISOString(),
+      // Go's zero time, as Teleport writes what never was.
+      lastconnected: lastSeenMs === undefined
+        ? "0001-01-01T00:00:00Z"
+        : new Date(lastSeenMs).toISOString(),
     };
   }
 

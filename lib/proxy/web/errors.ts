@@ -26,6 +26,11 @@ export function errorResponse(error: unknown): Response {
   if (error instanceof BodyTooLarge) return answer(error.code, error.message, 413);
   if (error instanceof BodyTooSlow) return answer(error.code, error.message, 408);
   const known = toTeleportError(error);
+  if (known.code === "connection_problem") {
+    // Who asks here may be anybody: which server is where is for the log.
+    log("web").debug("The auth service is away", { error: known.message });
+    return answer(known.code, "the cluster's auth service is away; try again in a moment");
+  }
   if (known.code !== "internal") return answer(known.code, known.message);
   const reference = randomHex(4);
   log("web").error("A request has failed", { reference, error: known });
