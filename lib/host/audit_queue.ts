@@ -100,8 +100,8 @@ export class AuditQueue implements AuditEmitter {
    * the next start.
    */
   async close(o: { drainMs?: number } = {}): Promise<void> {
-    const deadline = this.#clock.now() + (o.drainMs ?? 0);
-    while (this.#spool.pendingBytes > 0 && this.#clock.now() < deadline) await sleep(20);
+    const deadline = performance.now() + (o.drainMs ?? 0);
+    while (this.#spool.pendingBytes > 0 && performance.now() < deadline) await sleep(20);
     this.#stop.abort(new Error("the audit queue was closed"));
     this.#wake.resolve();
     await this.#loop;

@@ -161,8 +161,10 @@ export class ClusterCache {
   }
 
   #change(resource: AnyResource): void {
+    const before = this.#kinds.get(resource.kind)?.get(nameOf(resource));
     this.#put(resource);
-    this.#writer?.changed();
+    // A heartbeat that says nothing new comes from each node every few minutes.
+    if (!before || !sameButForExpiry(before, resource)) this.#writer?.changed();
     this.#tell({ type: "put", resource });
   }
 
@@ -202,6 +204,12 @@ function nameOf(resource: AnyResource): string {
   return resource.kind === "cert_authority"
     ? `${resource.spec.type}/${resource.spec.cluster_name}`
     : resource.metadata.name;
+}
+
+function sameButForExpiry(a: AnyResource, b: AnyResource): boolean {
+  const text = (resource: AnyResource) =>
+    JSON.stringify({ ...resource, metadata: { ...resource.metadata, expires: undefined } });
+  return text(a) === text(b);
 }
 
 function idOf(resource: AnyResource): string {

@@ -5,6 +5,7 @@ import { ConnectionProblem } from "../base/errors.ts";
 import { adminRole } from "../resources/roles.ts";
 import type { Role } from "../resources/types.ts";
 import { type CacheEvent, ClusterCache } from "./cache.ts";
+import { readTextIfExists } from "./files.ts";
 import { TestCluster } from "./test_cluster.ts";
 
 const quick = () => new Backoff({ minMs: 1, maxMs: 2 });
@@ -130,6 +131,30 @@ Deno.test("a cache on disk makes a daemon ready while auth is away", async () =>
     assert.equal(second.authorities("host").length, 1);
     assert.equal(second.live, false);
     await second.close();
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("a heartbeat without news is not written to disk", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/proxy.json`;
+  try {
+    const feed = new Feed();
+    const cache = new ClusterCache({ api: feed.api, kinds: ["role"], path, backoff: quick() });
+    const until = (expires: string) => {
+      const base = role("a");
+      return put({ ...base, metadata: { ...base.metadata, expires } });
+    };
+    feed.push(until("2026-01-01T00:00:00Z"), INIT);
+    await cache.ready;
+    while (await readTextIfExists(path) === undefined) await new Promise((r) => setTimeout(r, 20));
+    const change = told(cache, 1);
+    feed.push(until("2026-01-01T00:05:00Z"));
+    await change;
+    assert.equal(cache.get("role", "a")?.metadata.expires, "2026-01-01T00:05:00Z");
+    await cache.close();
+    assert.match(await Deno.readTextFile(path), /2026-01-01T00:00:00Z/);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

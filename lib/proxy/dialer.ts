@@ -63,7 +63,9 @@ async function open(
   const dial = o.dial ?? dialByTcp;
   const signal = o.signal ? { signal: o.signal } : {};
   try {
-    return await dial({ host, port }, { timeoutMs: DIAL_TIMEOUT_MS, ...signal });
+    const stream = await dial({ host, port }, { timeoutMs: DIAL_TIMEOUT_MS, ...signal });
+    // Whoever relays it is told by "close"; until then an error must not go unheard.
+    return stream.on("error", () => {});
   } catch (error) {
     o.signal?.throwIfAborted();
     if (name === undefined) throw error;

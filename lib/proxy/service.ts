@@ -40,6 +40,8 @@ const CERTIFICATE_CHECK_MS = 60_000;
 /** For how long the auth service's answer about second factors is good, in milliseconds. */
 const PING_TTL_MS = 10_000;
 const DEFAULT_DRAIN_MS = 2_000;
+/** How long the last audit events may take at the end; what is left is sent at the next start. */
+const FLUSH_MS = 1_000;
 
 /**
  * Starts the proxy: both ports are open when this resolves.
@@ -106,7 +108,9 @@ export class ProxyService {
   readonly #heartbeat: Heartbeat<Proxy>;
   readonly #certificateTimer: number;
   readonly #log = log("proxy");
-  #ping: { answer: Record<string, unknown>; atMs: number } | undefined;
+  /** Asked of the auth service once for all who ask at the same time. */
+  #secondFactor: { answer: Promise<string>; atMs: number } | undefined;
+  #lastSecondFactor = "otp";
 
   /** For {@linkcode startProxy}. */
   constructor(options: ProxyOptions, parts: Parts) {
@@ -174,24 +178,24 @@ export class ProxyService {
 
   async #pingAnswer(): Promise<Record<string, unknown>> {
     const now = performance.now();
-    if (!this.#ping || now - this.#ping.atMs > PING_TTL_MS) {
-      const secondFactor = await this.#secondFactor();
-      const answer = { auth: { type: "local", second_factor: secondFactor } };
-      this.#ping = { answer: { ...answer, ...this.#findAnswer() }, atMs: now };
+    if (!this.#secondFactor || now - this.#secondFactor.atMs > PING_TTL_MS) {
+      this.#secondFactor = { answer: this.#askSecondFactor(), atMs: now };
     }
-    return this.#ping.answer;
+    const answer = { auth: { type: "local", second_factor: await this.#secondFactor.answer } };
+    return { ...answer, ...this.#findAnswer() };
   }
 
   /** While auth is away nobody can log in: the last answer, or the strict one, does no harm. */
-  async #secondFactor(): Promise<unknown> {
+  async #askSecondFactor(): Promise<string> {
     const { auth } = this.#options;
-    const last = (this.#ping?.answer.auth as { second_factor?: unknown })?.second_factor ?? "otp";
-    if (auth.state.status === "away") return last;
+    if (auth.state.status === "away") return this.#lastSecondFactor;
     try {
-      return (await auth.call("ping", {}, { timeoutMs: 5_000 })).second_factor;
-    } catch {
-      return last;
+      const { second_factor } = await auth.call("ping", {}, { timeoutMs: 5_000 });
+      this.#lastSecondFactor = second_factor;
+    } catch (error) {
+      this.#log.debug("The auth service was not there to ask", { error: messageOf(error) });
     }
+    return this.#lastSecondFactor;
   }
 }
 
@@ -225,7 +229,7 @@ function makeAudit(
     directory: `${config.dataDir}/log/spool/proxy`,
     send: (events, signal) => auth.call("audit.emit", { events }, { signal }),
   });
-  own.push(() => queue.close());
+  own.push(() => queue.close({ drainMs: auth.state.status === "connected" ? FLUSH_MS : 0 }));
   return queue;
 }
 

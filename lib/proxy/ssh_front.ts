@@ -23,7 +23,13 @@ import {
 } from "../ssh/server.ts";
 import { copy } from "../ssh/stream.ts";
 import { dialAuthServer, dialRoute, type DialTarget } from "./dialer.ts";
-import { isProxyRequest, parseProxyRequest, type ProxyRequest, unknownCluster } from "./request.ts";
+import {
+  isProxyRequest,
+  parseProxyRequest,
+  type ProxyRequest,
+  type Target,
+  unknownCluster,
+} from "./request.ts";
 import { AmbiguousNode, type Router } from "./route.ts";
 
 export interface SshFrontOptions {
@@ -44,6 +50,9 @@ export interface SshFrontOptions {
 }
 
 type Connection = ServerConnection<UserIdentity>;
+
+/** Of what a client has typed, so many characters go into an audit event. */
+const MAX_EVENT_TEXT = 512;
 
 export class SshFront {
   readonly server: SshServer<UserIdentity>;
@@ -85,13 +94,15 @@ export class SshFront {
     connection.handle({
       session: () => this.#session(connection),
       directTcpip: async ({ host, port }) => {
-        const name = `${host.includes(":") ? `[${host}]` : host}:${port}`;
         const end = new AbortController();
         connection.closed.then(() => end.abort());
+        const target = { host, port };
         try {
-          return await this.#open(connection, { kind: "host", target: { host, port } }, end.signal);
+          const stream = await this.#open(connection, { kind: "host", target }, end.signal);
+          this.#forwarded(connection, target);
+          return stream;
         } catch (error) {
-          this.#failed(connection, `direct-tcpip ${name}`, error);
+          if (!end.signal.aborted) this.#forwarded(connection, target, error);
           // One line is all that a channel's refusal can carry.
           throw withCandidates(error);
         }
@@ -170,20 +181,36 @@ export class SshFront {
   }
 
   #failed(connection: Connection, name: string, error: unknown): void {
-    const message = messageOf(error);
-    const unexpected = !(error instanceof TeleportError);
-    this.#log[unexpected ? "error" : "info"]("A connection was not made", {
-      user: connection.identity.user,
-      client: formatAddr(connection.remote),
-      target: name,
-      error: unexpected ? error : message,
-    });
+    this.#logFailure(connection, name, error);
     this.#options.audit?.emit({
       event: "subsystem",
       code: "T3001E",
       ...this.#eventFields(connection),
-      name: name.slice(0, 512),
-      exitError: message,
+      name: name.slice(0, MAX_EVENT_TEXT),
+      exitError: messageOf(error),
+    });
+  }
+
+  #forwarded(connection: Connection, target: Target, error?: unknown): void {
+    const addr = formatAddr(target);
+    if (error !== undefined) this.#logFailure(connection, addr, error);
+    this.#options.audit?.emit({
+      event: "port",
+      code: error === undefined ? "T3003I" : "T3003E",
+      ...this.#eventFields(connection),
+      addr: addr.slice(0, MAX_EVENT_TEXT),
+      success: error === undefined,
+      ...(error === undefined ? {} : { error: messageOf(error) }),
+    });
+  }
+
+  #logFailure(connection: Connection, target: string, error: unknown): void {
+    const expected = error instanceof TeleportError;
+    this.#log[expected ? "info" : "error"]("A connection was not made", {
+      user: connection.identity.user,
+      client: formatAddr(connection.remote),
+      target,
+      error: expected ? error.message : error,
     });
   }
 

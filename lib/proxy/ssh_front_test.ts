@@ -162,6 +162,11 @@ Deno.test("direct-tcpip leads to a node as the subsystem does", async () => {
   const stream = await client.directTcpip("node-1.main", 3022);
   stream.end("jump");
   assert.equal((await readAll(stream)).toString(), "jump");
+  await assert.rejects(client.directTcpip("nowhere", 22));
+  assert.deepEqual(
+    set.events.map((e) => [e.event, e.code, e.event === "port" && e.addr]),
+    [["port", "T3003I", "node-1.main:3022"], ["port", "T3003E", "nowhere:22"]],
+  );
   assert.match(echo.received[0] ?? "", /^Teleport-Proxy/);
 });
 
