@@ -52,7 +52,9 @@ export class Authorizer {
     }
     return userIdentityOf(checkCertificate(attempt.certificate, {
       type: "user",
-      authorities: this.#options.cache.authorities("user"),
+      // Another cluster's roles mean nothing here, whatever they are called.
+      authorities: this.#options.cache.authorities("user")
+        .filter(({ cluster }) => cluster === this.#options.cluster),
       principal: attempt.username,
       address: attempt.remote.host,
       nowMs: this.#options.clock.now(),

@@ -2,7 +2,6 @@
 import type { AuditEmitter } from "../../audit/events.ts";
 import { type Clock, systemClock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
-import { uuid } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr, normalizeIp, parseAddr } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
@@ -15,17 +14,12 @@ import { privateDirectory } from "../../host/files.ts";
 import { Heartbeat } from "../../host/heartbeat.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import type { Node } from "../../resources/types.ts";
-import {
-  type AuthFailure,
-  type PeerAddress,
-  type ServerConnection,
-  SshServer,
-} from "../../ssh/server.ts";
+import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.ts";
 import { advertisedAddr } from "./address.ts";
 import { Authorizer, type NodeUser } from "./authorizer.ts";
+import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
-import { Session } from "./session.ts";
-import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
+import type { NodeFacts } from "./session_audit.ts";
 
 export interface NodeOptions {
   readonly config: Config;
@@ -56,7 +50,7 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
     const directory = await privateDirectory(`${config.dataDir}/cache`);
     const cache = new ClusterCache({
       api: (signal) => auth.api({ waitMs: Infinity, signal }),
-      kinds: ["role", "cert_authority", "proxy"],
+      kinds: ["role", "cert_authority", "proxy", "cluster_config"],
       path: `${directory}/node.json`,
       authorities: identity().authorities,
     });
@@ -164,34 +158,21 @@ export class NodeService {
         return [{ key, certificate }];
       },
       authenticate: (attempt) => this.#authorizer.authenticate(attempt),
-      onConnection: (connection) => this.#accept(connection),
+      onConnection: (connection) =>
+        serveConnection(connection, {
+          config: config.ssh,
+          identity,
+          teleportCommand: this.#options.teleportCommand,
+          cache: this.#parts.cache,
+          audit: this.#parts.audit,
+          facts: this.#facts,
+          clock: this.#clock,
+        }),
       onAuthFailure: (failure) => this.#authFailed(failure),
       clientAddressFrom: (remote) => this.#isProxy(remote),
       limits: {
         keepAliveIntervalMs: config.auth.keepAliveIntervalMs,
         keepAliveCountMax: config.auth.keepAliveCountMax,
-      },
-    });
-  }
-
-  #accept(connection: ServerConnection<NodeUser>): void {
-    const { config, identity, teleportCommand } = this.#options;
-    const { audit } = this.#parts;
-    connection.handle({
-      session: () => {
-        const id = uuid();
-        const fields = { ...connectionFields(this.#facts, connection), sid: id };
-        return new Session({
-          id,
-          connection,
-          audit: new SessionAudit(audit, fields, this.#clock),
-          auditWorks: () => !audit.full,
-          hostId: identity().hostId,
-          cluster: identity().cluster,
-          webProxyAddr: this.#webProxyAddr(),
-          permitUserEnv: config.ssh.permitUserEnv,
-          teleportCommand,
-        }).handlers;
       },
     });
   }
@@ -202,10 +183,6 @@ export class NodeService {
     return this.#parts.cache.list("proxy").some(({ spec }) =>
       normalizeIp(parseAddr(spec.addr).host) === address
     );
-  }
-
-  #webProxyAddr(): string | undefined {
-    return this.#parts.cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr;
   }
 
   #authFailed(failure: AuthFailure): void {

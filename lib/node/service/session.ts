@@ -24,10 +24,12 @@ import {
 import { planLaunch, type Program } from "../process/launch.ts";
 import { hasNoLoginShell, messageOfTheDay } from "../process/login_checks.ts";
 import type { OsUser } from "../process/os_user.ts";
+import { readUserFile } from "../process/user_file.ts";
+import { MAX_REPORT_LENGTH, parseReport } from "../sftp/audit.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { type OpenTerminal, openTerminal, type RunningProgram, runPiped } from "./program.ts";
 import { ownScp, parseScpCommand, type ScpCommand } from "./scp_command.ts";
-import type { FileOperation, Outcome, SessionAudit } from "./session_audit.ts";
+import type { Outcome, SessionAudit } from "./session_audit.ts";
 
 export interface SessionOptions {
   readonly id: string;
@@ -41,6 +43,8 @@ export interface SessionOptions {
   readonly permitUserEnv: boolean;
   /** This program's command line, up to the verb. */
   readonly teleportCommand: readonly string[];
+  /** Called whenever bytes come or go. */
+  readonly onActivity: () => void;
 }
 
 const SFTP = "sftp";
@@ -88,6 +92,8 @@ export class Session {
   }
 
   #resize(size: WindowSize): void {
+    if (!this.#pty) return;
+    this.#pty = { ...this.#pty, ...size };
     this.#program?.resize(size);
     if (this.#program) this.#options.audit.resized(sizeText(size));
   }
@@ -117,7 +123,7 @@ export class Session {
       ? start
       : { kind: "exec" as const, command: forced, original: originalCommand(start) };
     const { audit } = this.#options;
-    const bytes = countBytes(channel);
+    const bytes = countBytes(channel, this.#options.onActivity);
     audit.started(this.#pty ? sizeText(this.#pty) : undefined);
     let exit: ChildExit | undefined;
     try {
@@ -137,7 +143,7 @@ export class Session {
   ): Promise<ChildExit> {
     const user = this.#user;
     if (this.#pty) this.#terminal = await openTerminal(user, this.#pty);
-    const env = await this.#environment(start.original);
+    const env = this.#environment(start.original);
     const launch = planLaunch(user, this.#programOf(start), env);
     if (this.#isClosed) throw new AccessDenied("the client has gone");
     if (start.kind === "subsystem") {
@@ -145,6 +151,8 @@ export class Session {
     } else if (this.#terminal) {
       if (start.kind === "shell") channel.stream.write(await greeting(user));
       this.#program = this.#terminal.run(launch, channel);
+      // It may have changed since the terminal was opened.
+      if (this.#pty) this.#program.resize(this.#pty);
     } else {
       this.#program = runPiped(launch, channel);
     }
@@ -165,7 +173,7 @@ export class Session {
     }
   }
 
-  async #environment(original: string | undefined): Promise<Record<string, string>> {
+  #environment(original: string | undefined): Record<string, string> {
     const { connection, id, hostId, cluster, webProxyAddr, permitUserEnv } = this.#options;
     const terminal = this.#terminal && this.#pty
       ? { tty: this.#terminal.path, term: this.#pty.term || "dumb" }
@@ -183,15 +191,15 @@ export class Session {
         ...(webProxyAddr === undefined ? {} : { webProxyAddr }),
       },
       this.#clientEnv,
-      permitUserEnv ? await userEnvironment(this.#user) : {},
+      permitUserEnv ? userEnvironment(this.#user) : {},
     );
     return original === undefined ? env : { ...env, SSH_ORIGINAL_COMMAND: original };
   }
 
   #readReports(lines: Readable): void {
     forEachLine(lines, (line) => {
-      const operation = parseOperation(line);
-      if (operation) this.#options.audit.fileOperation(operation);
+      const report = parseReport(line);
+      if (report) this.#options.audit.fileOperation(report);
       else log("node").warn("The SFTP server said", { line: line.slice(0, 500) });
     });
   }
@@ -246,47 +254,40 @@ async function greeting(user: OsUser): Promise<string> {
   return (await messageOfTheDay(user)).replace(/\r?\n/g, "\r\n");
 }
 
-async function userEnvironment(user: OsUser): Promise<Record<string, string>> {
-  const path = `${user.home}/.tsh/environment`;
-  try {
-    const info = await Deno.stat(path);
-    // Another's file, or one that others write to, would set this user's environment.
-    if (info.uid !== user.uid || ((info.mode ?? 0o777) & 0o022) !== 0) return {};
-    if (info.size > MAX_USER_ENVIRONMENT) return {};
-    return parseUserEnvironment(await Deno.readTextFile(path));
-  } catch {
-    return {};
-  }
+function userEnvironment(user: OsUser): Record<string, string> {
+  const text = readUserFile(user, `${user.home}/.tsh/environment`, MAX_USER_ENVIRONMENT);
+  return text === undefined ? {} : parseUserEnvironment(text);
 }
 
 /** Counts what goes both ways from here on. */
-function countBytes({ stream, stderr }: ServerChannel): () => { tx: number; rx: number } {
+function countBytes(
+  { stream, stderr }: ServerChannel,
+  onActivity: () => void,
+): () => { tx: number; rx: number } {
   let rx = 0;
   let tx = 0;
-  stream.on("data", (chunk: Uint8Array) => rx += chunk.length).pause();
+  stream.on("data", (chunk: Uint8Array) => {
+    rx += chunk.length;
+    onActivity();
+  }).pause();
   for (const output of [stream, stderr]) {
     output.on("pipe", (source: Readable) => {
-      source.on("data", (chunk: Uint8Array) => tx += chunk.length);
+      source.on("data", (chunk: Uint8Array) => {
+        tx += chunk.length;
+        onActivity();
+      });
     });
   }
   return () => ({ tx, rx });
 }
 
+/** Lines that are too long are cut: they come from a process of the user's. */
 function forEachLine(stream: Readable, take: (line: string) => void): void {
   const decoder = new TextDecoder();
   let pending = "";
   stream.on("data", (chunk: Uint8Array) => {
     const lines = (pending + decoder.decode(chunk, { stream: true })).split("\n");
-    pending = lines.pop()!.slice(0, 1 << 20);
+    pending = lines.pop()!.slice(0, MAX_REPORT_LENGTH);
     lines.filter((line) => line !== "").forEach(take);
   });
-}
-
-function parseOperation(line: string): FileOperation | undefined {
-  try {
-    const value = JSON.parse(line) as FileOperation;
-    return typeof value?.action === "string" && typeof value.path === "string" ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,10 +1,11 @@
 /** What the audit log hears of one session, in order, with the fields that all of it shares. */
-import type { AuditEmitter, AuditEvent, SftpAction } from "../../audit/events.ts";
+import type { AuditEmitter, AuditEvent } from "../../audit/events.ts";
 import { SESSION_DATA_INDEX } from "../../audit/events.ts";
 import type { Clock } from "../../base/clock.ts";
 import { formatAddr } from "../../base/net.ts";
 import type { Labels } from "../../resources/types.ts";
 import type { ServerConnection } from "../../ssh/server.ts";
+import type { SftpReport } from "../sftp/audit.ts";
 import type { NodeUser } from "./authorizer.ts";
 
 /** The node, as its events name it. */
@@ -36,16 +37,6 @@ export function connectionFields(
 
 /** How a program has ended, as events say it. */
 export type Outcome = { readonly code: number } | { readonly error: string };
-
-/** A line of the SFTP server's report: the fields of the event that are its own. */
-export interface FileOperation {
-  readonly action: SftpAction;
-  readonly path: string;
-  readonly target_path?: string;
-  readonly bytes_read?: number;
-  readonly bytes_written?: number;
-  readonly error?: string;
-}
 
 export class SessionAudit {
   readonly #emitter: AuditEmitter;
@@ -128,7 +119,7 @@ export class SessionAudit {
     });
   }
 
-  fileOperation(operation: FileOperation): void {
+  fileOperation(operation: SftpReport): void {
     this.#emit({
       event: "sftp",
       code: operation.error === undefined ? "TS001I" : "TS001E",

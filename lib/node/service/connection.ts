@@ -1,0 +1,117 @@
+/** One authenticated connection to the node: its sessions, its limits, what it may not do. */
+import { parseDuration } from "../../base/duration.ts";
+import type { Clock } from "../../base/clock.ts";
+import { AccessDenied, LimitExceeded } from "../../base/errors.ts";
+import { uuid } from "../../base/ids.ts";
+import { log } from "../../base/log.ts";
+import { formatAddr } from "../../base/net.ts";
+import { printable } from "../../base/text.ts";
+import type { SshConfig } from "../../config/mod.ts";
+import type { AuditQueue } from "../../host/audit_queue.ts";
+import type { ClusterCache } from "../../host/cache.ts";
+import type { HostIdentity } from "../../host/identity.ts";
+import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
+import type { NodeUser } from "./authorizer.ts";
+import { ConnectionLimits } from "./connection_limits.ts";
+import { Session } from "./session.ts";
+import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
+
+export interface ConnectionContext {
+  readonly config: Pick<SshConfig, "permitUserEnv">;
+  readonly identity: () => HostIdentity;
+  /** Command line that runs this program, up to its verb. */
+  readonly teleportCommand: readonly string[];
+  readonly cache: Pick<ClusterCache, "list">;
+  readonly audit: Pick<AuditQueue, "emit" | "full">;
+  readonly facts: NodeFacts;
+  readonly clock: Clock;
+}
+
+export function serveConnection(
+  connection: ServerConnection<NodeUser>,
+  context: ConnectionContext,
+): void {
+  const { relayedBy, remote, username, identity } = connection;
+  log("node").info("Logged in", {
+    user: identity.identity.user,
+    login: username,
+    client: formatAddr(remote),
+    ...(relayedBy ? { relayed_by: formatAddr(relayedBy) } : {}),
+  });
+  const limits = limitConnection(connection, context);
+  connection.handle({
+    session: () => openSession(connection, context, () => limits.active()),
+    directTcpip: (target) => refuseForwarding(connection, context, target),
+  });
+}
+
+function openSession(
+  connection: ServerConnection<NodeUser>,
+  { config, identity, teleportCommand, cache, audit, facts, clock }: ConnectionContext,
+  onActivity: () => void,
+): SessionHandlers {
+  const { options, identity: { user } } = connection.identity;
+  const fields = connectionFields(facts, connection);
+  if (options.maxSessions > 0 && connection.channelCount >= options.maxSessions) {
+    const max = options.maxSessions;
+    const reason = "max_sessions limit reached";
+    audit.emit({ event: "session.rejected", code: "T1006W", ...fields, reason, max });
+    throw new LimitExceeded(`too many session channels for user "${user}" (max=${max})`);
+  }
+  const id = uuid();
+  return new Session({
+    id,
+    connection,
+    audit: new SessionAudit(audit, { ...fields, sid: id }, clock),
+    auditWorks: () => !audit.full,
+    hostId: identity().hostId,
+    cluster: identity().cluster,
+    webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
+    permitUserEnv: config.permitUserEnv,
+    teleportCommand,
+    onActivity,
+  }).handlers;
+}
+
+/** Of what the roles say and what the cluster says, the stricter counts. */
+function limitConnection(
+  connection: ServerConnection<NodeUser>,
+  { cache, audit, facts, clock }: ConnectionContext,
+): ConnectionLimits {
+  const { options, identity } = connection.identity;
+  const cluster = cache.list("cluster_config")[0]?.spec;
+  const idle = [
+    options.clientIdleTimeoutMs,
+    cluster ? parseDuration(cluster.client_idle_timeout) : 0,
+  ].filter((ms) => ms > 0);
+  const mustEnd = options.disconnectExpiredCert || (cluster?.disconnect_expired_cert ?? false);
+  const limits = new ConnectionLimits({
+    clock,
+    expiresMs: mustEnd ? identity.validBeforeMs : undefined,
+    idleTimeoutMs: idle.length > 0 ? Math.min(...idle) : 0,
+    disconnect: (reason) => {
+      const fields = connectionFields(facts, connection);
+      audit.emit({ event: "client.disconnect", code: "T3006I", ...fields, reason });
+      connection.close(reason);
+    },
+  });
+  connection.closed.then(() => limits.stop());
+  return limits;
+}
+
+function refuseForwarding(
+  connection: ServerConnection<NodeUser>,
+  { audit, facts }: ConnectionContext,
+  target: { host: string; port: number },
+): never {
+  const error = "port forwarding is not offered by this node";
+  audit.emit({
+    event: "port",
+    code: "T3003E",
+    ...connectionFields(facts, connection),
+    success: false,
+    error,
+    addr: printable(formatAddr(target)),
+  });
+  throw new AccessDenied(error);
+}
