@@ -16,10 +16,10 @@ import {
   GcmReader,
   GcmWriter,
   PacketReader,
-  type PacketSink,
   PacketWriter,
   PlainReader,
   PlainWriter,
+  type Reserve,
 } from "./packet_cipher.ts";
 
 /** Messages that the key exchange is made of. */
@@ -60,8 +60,8 @@ export interface EngineOptions {
   hostKeys?: Map<string, EngineHostKey>;
   /** For a client: throws to refuse. */
   acceptHostKey?(algorithm: string, blob: Uint8Array): AcceptedHostKey;
-  /** Takes the bytes before it returns. */
-  write: PacketSink;
+  /** Where packets are written to. */
+  reserve: Reserve;
   /** A message that does not belong to the key exchange. */
   onMessage(payload: Buffer): void;
   /** After every key exchange; nothing was sent with the new keys yet. */
@@ -134,18 +134,23 @@ export class Engine {
       offer: { kex: [...kex], serverHostKey: [...serverHostKey], cs: direction, sc: direction },
       hostKeys: this.#hostKeyObjects(),
       hostVerifier: (blob: Buffer) => this.#verifyHost(blob),
-      onWrite: (data: Uint8Array) => options.write(data),
+      onWrite: (data: Uint8Array) => this.write(data),
       onError: (error: Error) => this.#failure ??= error,
       onHandshakeComplete: () => this.#onKeys(),
       messageHandlers: {},
     }) as Ssh2Instance;
-    this.#writer = new PlainWriter(0, options.write);
+    this.#writer = new PlainWriter(0, options.reserve);
     this.#takeCiphers();
   }
 
   /** Writes the identification line. */
   start(): void {
     this.#ssh2.start();
+  }
+
+  /** Writes bytes that are no packet. */
+  write(bytes: Uint8Array): void {
+    this.#options.reserve(bytes.length).set(bytes);
   }
 
   /**
@@ -246,7 +251,7 @@ export class Engine {
       _cipher: {
         get: () => this.#writer,
         set: (made: Ssh2GcmCipher) => {
-          this.#writer = new GcmWriter(made.outSeqno, this.#options.write, {
+          this.#writer = new GcmWriter(made.outSeqno, this.#options.reserve, {
             name: made._encSSLName,
             key: made._encKey,
             iv: made._encIV,

@@ -8,15 +8,14 @@ import { ConnStream } from "./stream.ts";
 
 /** Above it nothing that can wait is added. */
 export const outboxHighWater = 1024 * 1024;
-const firstSize = 16 * 1024;
+/** Collected bytes that are not held back to the end of the turn. */
+const enoughForWrite = 256 * 1024;
 
 export class Outbox {
   readonly #stream: Duplex;
   readonly #onDrain: () => void;
-  #buffer: Buffer = Buffer.alloc(0);
+  #buffer: Buffer = nothing;
   #used = 0;
-  /** A buffer that was written and may be used again. */
-  #spare: Buffer | undefined;
   #writing = 0;
   #scheduled = false;
   #held = false;
@@ -37,20 +36,12 @@ export class Outbox {
     return this.pending >= outboxHighWater;
   }
 
-  /** Copies the parts. */
-  add(a: Uint8Array, b?: Uint8Array, c?: Uint8Array): void {
-    const size = a.length + (b?.length ?? 0) + (c?.length ?? 0);
+  /** Memory for what is to be sent next, to be filled at once. */
+  reserve(size: number): Uint8Array {
+    if (this.#used >= enoughForWrite) this.flush();
     if (this.#used + size > this.#buffer.length) this.#grow(this.#used + size);
-    this.#buffer.set(a, this.#used);
-    this.#used += a.length;
-    if (b) {
-      this.#buffer.set(b, this.#used);
-      this.#used += b.length;
-    }
-    if (c) {
-      this.#buffer.set(c, this.#used);
-      this.#used += c.length;
-    }
+    const start = this.#used;
+    this.#used += size;
     if (!this.#scheduled) {
       this.#scheduled = true;
       queueMicrotask(() => {
@@ -58,6 +49,7 @@ export class Outbox {
         this.flush();
       });
     }
+    return this.#buffer.subarray(start, start + size);
   }
 
   /** While it is held, nothing is written. */
@@ -70,18 +62,15 @@ export class Outbox {
     if (this.#writing > 0 || this.#held || this.#used === 0 || !this.#stream.writable) return;
     const buffer = this.#buffer;
     this.#writing = this.#used;
-    this.#buffer = this.#spare ?? Buffer.alloc(0);
-    this.#spare = undefined;
+    this.#buffer = nothing;
     this.#used = 0;
     this.#stream.write(buffer.subarray(0, this.#writing), (error) => {
-      // Other streams may hand the buffer on; a socket is done with it. A big one is not kept idle.
-      const reusable = this.#stream instanceof ConnStream &&
-        (buffer.length <= firstSize || this.#used > 0);
-      if (reusable) this.#spare = buffer;
+      // A socket is done with the memory then; other streams may have handed it on.
       this.#writing = 0;
       if (error) return;
+      if (this.#stream instanceof ConnStream) giveBack(buffer);
       this.flush();
-      if (this.#ending && this.#used === 0) this.#end();
+      if (this.#ending && this.pending === 0) this.#end();
       else if (!this.isFull) this.#onDrain();
     });
   }
@@ -99,10 +88,28 @@ export class Outbox {
   }
 
   #grow(needed: number): void {
-    let size = Math.max(firstSize, this.#buffer.length);
-    while (size < needed) size *= 2;
-    const buffer = Buffer.allocUnsafeSlow(size);
-    buffer.set(this.#buffer.subarray(0, this.#used));
+    const buffer = take(needed);
+    this.#buffer.copy(buffer, 0, 0, this.#used);
+    giveBack(this.#buffer);
     this.#buffer = buffer;
   }
+}
+
+const nothing = Buffer.alloc(0);
+
+/** Small ones for single packets; big ones for a transfer, in the course of which all is reused. */
+const sizes = [4 * 1024, 64 * 1024, 512 * 1024, 2 * 1024 * 1024];
+const kept = [64, 32, 16, 2];
+const pools: Buffer[][] = sizes.map(() => []);
+
+/** Memory of at least `size` bytes, shared by all connections one after the other. */
+function take(size: number): Buffer {
+  const kind = sizes.findIndex((each) => each >= size);
+  return pools[kind]?.pop() ?? Buffer.allocUnsafeSlow(sizes[kind] ?? 2 * size);
+}
+
+function giveBack(buffer: Buffer): void {
+  const kind = sizes.indexOf(buffer.length);
+  const pool = pools[kind];
+  if (pool && pool.length < kept[kind]!) pool.push(buffer);
 }

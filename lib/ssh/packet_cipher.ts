@@ -1,19 +1,26 @@
 /**
  * SSH's binary packets (RFC 4253 §6) in the clear and with AES-GCM (RFC 5647), in place of ssh2's:
- * Deno 2.4.2 lacks `setAutoPadding` for GCM, and these make one write of a packet and one check of
- * a packet's bounds. The names `outSeqno`, `inSeqno`, `allocPacket`, `encrypt`, `decrypt`, `free`
- * and `_onPayload` are the ones that ssh2's key exchange uses.
+ * Deno 2.4.2 lacks `setAutoPadding` for GCM, and these build and read packets where they lie. The
+ * names `outSeqno`, `inSeqno`, `allocPacket`, `encrypt`, `decrypt`, `free` and `_onPayload` are the
+ * ones that ssh2's key exchange uses.
  */
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
+import {
+  gcmAadLength,
+  type GcmContext,
+  type GcmName,
+  gcmTagLength,
+  libcryptoGcm,
+} from "./libcrypto.ts";
 
 /** The largest packet that is read before a peer is authenticated (RFC 4253 §6.1). */
 export const maxPacketBeforeAuth = 35_000;
 /** The largest packet afterwards; OpenSSH's own limit. */
 export const maxPacketAfterAuth = 256 * 1024;
 
-/** Where packets go to; takes the bytes before it returns. */
-export type PacketSink = (a: Uint8Array, b?: Uint8Array, c?: Uint8Array) => void;
+/** Gives memory for what is to be sent next; it is filled before anything else is asked for. */
+export type Reserve = (size: number) => Uint8Array;
 
 /** The writing side of a connection between two key exchanges. */
 export abstract class PacketWriter {
@@ -21,23 +28,31 @@ export abstract class PacketWriter {
   /** Bytes of payload written with these keys. */
   bytes = 0;
   packets = 0;
-  #free = false;
+  #isFree = false;
 
-  constructor(seqno: number, protected readonly sink: PacketSink) {
+  constructor(seqno: number, protected readonly reserve: Reserve) {
     this.outSeqno = seqno;
   }
 
   /** Writes `head` and `tail` as the payload of one packet. */
   send(head: Uint8Array, tail?: Uint8Array): void {
-    if (this.#free) return;
+    if (this.#isFree) return;
     const payloadLength = head.length + (tail?.length ?? 0);
     const padding = this.paddingFor(payloadLength);
-    const body = scratch(1 + payloadLength + padding);
-    body[0] = padding;
-    body.set(head, 1);
-    if (tail) body.set(tail, 1 + head.length);
-    fillRandom(body, 1 + payloadLength);
-    this.seal(body);
+    const bodyLength = 1 + payloadLength + padding;
+    const frame = this.reserve(4 + bodyLength + this.tagLength);
+    writeUint32(frame, bodyLength, 0);
+    frame[4] = padding;
+    frame.set(head, 5);
+    if (tail) frame.set(tail, 5 + head.length);
+    fillRandom(frame, 5 + payloadLength, padding);
+    try {
+      this.seal(frame);
+    } catch (error) {
+      // What was reserved may still be sent: never in the clear.
+      frame.fill(0);
+      throw error;
+    }
     this.#count(payloadLength);
   }
 
@@ -46,19 +61,16 @@ export abstract class PacketWriter {
     const padding = this.paddingFor(payloadLength);
     const packet = Buffer.alloc(5 + payloadLength + padding);
     packet[4] = padding;
-    fillRandom(packet, 5 + payloadLength);
     return packet;
   }
 
   /** ssh2's way of sending what allocPacket() made. */
   encrypt(packet: Uint8Array): void {
-    if (this.#free) return;
-    this.seal(packet.subarray(4));
-    this.#count(packet.length - 5 - packet[4]!);
+    this.send(packet.subarray(5, packet.length - packet[4]!));
   }
 
   free(): void {
-    this.#free = true;
+    this.#isFree = true;
   }
 
   #count(payloadLength: number): void {
@@ -67,51 +79,54 @@ export abstract class PacketWriter {
     this.packets++;
   }
 
+  protected abstract readonly tagLength: number;
   protected abstract paddingFor(payloadLength: number): number;
-  /** `body`: padding length, payload, padding. */
-  protected abstract seal(body: Uint8Array): void;
+  /** `frame`: length, padding length, payload, padding, room for the tag. */
+  protected abstract seal(frame: Uint8Array): void;
 }
 
 /** Before the first key exchange. */
 export class PlainWriter extends PacketWriter {
+  protected readonly tagLength = 0;
+
   protected paddingFor(payloadLength: number): number {
     return padTo(8, 5 + payloadLength);
   }
 
-  protected seal(body: Uint8Array): void {
-    this.sink(uint32(body.length), body);
-  }
+  protected seal(): void {}
 }
 
 export interface GcmKeys {
   /** OpenSSL's name. */
-  name: "aes-128-gcm" | "aes-256-gcm";
+  name: GcmName;
   key: Uint8Array;
   /** 12 bytes, of which the last 8 count packets. */
   iv: Uint8Array;
 }
 
 export class GcmWriter extends PacketWriter {
-  readonly #keys: GcmKeys;
+  protected readonly tagLength = gcmTagLength;
+  readonly #iv: Uint8Array;
+  readonly #context: GcmContext;
 
-  constructor(seqno: number, sink: PacketSink, keys: GcmKeys) {
-    super(seqno, sink);
-    this.#keys = { ...keys, iv: Uint8Array.from(keys.iv) };
+  constructor(seqno: number, reserve: Reserve, { name, key, iv }: GcmKeys) {
+    super(seqno, reserve);
+    this.#iv = Uint8Array.from(iv);
+    this.#context = libcryptoGcm(name, key, "seal") ?? new NodeGcm(name, key);
+  }
+
+  override free(): void {
+    super.free();
+    this.#context.free();
   }
 
   protected paddingFor(payloadLength: number): number {
     return padTo(16, 1 + payloadLength);
   }
 
-  protected seal(body: Uint8Array): void {
-    const { name, key, iv } = this.#keys;
-    const length = uint32(body.length);
-    const cipher = createCipheriv(name, key, iv);
-    cipher.setAAD(length);
-    const sealed = cipher.update(body);
-    cipher.final();
-    this.sink(length, sealed, cipher.getAuthTag());
-    increment(iv);
+  protected seal(frame: Uint8Array): void {
+    this.#context.seal(this.#iv, frame);
+    increment(this.#iv);
   }
 }
 
@@ -128,8 +143,11 @@ export abstract class PacketReader {
   /** The largest packet accepted. */
   limit = maxPacketBeforeAuth;
   readonly #length = new Uint8Array(4);
+  /** A frame of which the first #have bytes are there. */
   #frame: Uint8Array | undefined;
   #have = 0;
+  /** Whether #frame lies in the memory that the bytes are read into. */
+  #isInPlace = false;
 
   constructor(seqno: number, onPayload: (payload: Buffer) => PayloadResult) {
     this.inSeqno = seqno;
@@ -137,8 +155,8 @@ export abstract class PacketReader {
   }
 
   /**
-   * Reads the packets of `data` from `at` on. Returns where to go on when the key exchange has put
-   * another reader in this one's place.
+   * Reads the packets of `data` from `at` on; encrypted ones are decrypted where they lie. Returns
+   * where to go on when the key exchange has put another reader in this one's place.
    * @throws Error when a packet is out of bounds or not authentic
    */
   decrypt(data: Uint8Array, at: number, end: number): number | undefined {
@@ -153,17 +171,8 @@ export abstract class PacketReader {
         frame = data.subarray(at, at + size);
         at += size;
       } else {
-        while (this.#have < 4 && at < end) this.#length[this.#have++] = data[at++]!;
-        if (this.#have < 4) return undefined;
-        if (!this.#frame) {
-          this.#frame = new Uint8Array(this.#frameSize(this.#length, 0));
-          this.#frame.set(this.#length);
-        }
-        const taken = Math.min(this.#frame.length - this.#have, end - at);
-        this.#frame.set(data.subarray(at, at + taken), this.#have);
-        this.#have += taken;
-        at += taken;
-        if (this.#have < this.#frame.length) return undefined;
+        at = this.#complete(data, at, end);
+        if (!this.#frame || this.#have < this.#frame.length) return undefined;
         frame = this.#frame;
         this.#frame = undefined;
         this.#have = 0;
@@ -178,10 +187,38 @@ export abstract class PacketReader {
     this.#frame = undefined;
   }
 
+  /** Remembers the beginning of a frame. */
   #keep(data: Uint8Array, at: number, end: number, size: number): void {
-    this.#frame = new Uint8Array(size);
-    this.#frame.set(data.subarray(at, end));
     this.#have = end - at;
+    const start = data.byteOffset + at;
+    // ConnStream goes on reading behind what it read last, as long as there is room.
+    this.#isInPlace = start + size <= data.buffer.byteLength;
+    this.#frame = this.#isInPlace
+      ? new Uint8Array(data.buffer, start, size)
+      : copyOf(data.subarray(at, end), size);
+  }
+
+  /** Adds to the frame that was begun; returns where it ends in `data`. */
+  #complete(data: Uint8Array, at: number, end: number): number {
+    if (!this.#frame) {
+      while (this.#have < 4 && at < end) this.#length[this.#have++] = data[at++]!;
+      if (this.#have < 4) return at;
+      this.#frame = copyOf(this.#length, this.#frameSize(this.#length, 0));
+      this.#isInPlace = false;
+    }
+    const frame = this.#frame;
+    const taken = Math.min(frame.length - this.#have, end - at);
+    if (this.#isInPlace) {
+      const follows = data.buffer === frame.buffer &&
+        data.byteOffset + at === frame.byteOffset + this.#have;
+      if (!follows) {
+        this.#frame = copyOf(frame.subarray(0, this.#have), frame.length);
+        this.#isInPlace = false;
+      }
+    }
+    if (!this.#isInPlace) this.#frame.set(data.subarray(at, at + taken), this.#have);
+    this.#have += taken;
+    return at + taken;
   }
 
   #frameSize(data: Uint8Array, at: number): number {
@@ -222,12 +259,19 @@ export class PlainReader extends PacketReader {
 }
 
 export class GcmReader extends PacketReader {
-  protected readonly tagLength = 16;
-  readonly #keys: GcmKeys;
+  protected readonly tagLength = gcmTagLength;
+  readonly #iv: Uint8Array;
+  readonly #context: GcmContext;
 
   constructor(seqno: number, onPayload: (payload: Buffer) => PayloadResult, keys: GcmKeys) {
     super(seqno, onPayload);
-    this.#keys = { ...keys, iv: Uint8Array.from(keys.iv) };
+    this.#iv = Uint8Array.from(keys.iv);
+    this.#context = libcryptoGcm(keys.name, keys.key, "open") ?? new NodeGcm(keys.name, keys.key);
+  }
+
+  override free(): void {
+    super.free();
+    this.#context.free();
   }
 
   protected isPossible(length: number): boolean {
@@ -235,15 +279,39 @@ export class GcmReader extends PacketReader {
   }
 
   protected open(frame: Uint8Array): Uint8Array {
-    const { name, key, iv } = this.#keys;
-    const decipher = createDecipheriv(name, key, iv);
-    decipher.setAAD(frame.subarray(0, 4));
-    decipher.setAuthTag(frame.subarray(frame.length - 16));
-    const body = decipher.update(frame.subarray(4, frame.length - 16));
-    decipher.final();
-    increment(iv);
-    return body;
+    if (!this.#context.open(this.#iv, frame)) throw new Error("Corrupted packet");
+    increment(this.#iv);
+    return frame.subarray(4, frame.length - gcmTagLength);
   }
+}
+
+/** Where OpenSSL is not at hand. */
+export class NodeGcm implements GcmContext {
+  constructor(readonly name: GcmName, readonly key: Uint8Array) {}
+
+  seal(iv: Uint8Array, frame: Uint8Array): void {
+    const cipher = createCipheriv(this.name, this.key, iv);
+    cipher.setAAD(frame.subarray(0, gcmAadLength));
+    frame.set(cipher.update(frame.subarray(gcmAadLength, -gcmTagLength)), gcmAadLength);
+    cipher.final();
+    frame.set(cipher.getAuthTag(), frame.length - gcmTagLength);
+  }
+
+  open(iv: Uint8Array, frame: Uint8Array): boolean {
+    const decipher = createDecipheriv(this.name, this.key, iv);
+    decipher.setAAD(frame.subarray(0, gcmAadLength));
+    decipher.setAuthTag(frame.subarray(-gcmTagLength));
+    const text = decipher.update(frame.subarray(gcmAadLength, -gcmTagLength));
+    try {
+      decipher.final();
+    } catch {
+      return false;
+    }
+    frame.set(text, gcmAadLength);
+    return true;
+  }
+
+  free(): void {}
 }
 
 /** Padding of 4 bytes or more that makes `length` a multiple of `block`. */
@@ -259,31 +327,31 @@ function increment(iv: Uint8Array): void {
   }
 }
 
+function copyOf(bytes: Uint8Array, size: number): Uint8Array {
+  const copy = new Uint8Array(size);
+  copy.set(bytes);
+  return copy;
+}
+
 export function readUint32(data: Uint8Array, at: number): number {
   return data[at]! * 0x1000000 + ((data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!);
 }
 
-function uint32(value: number): Uint8Array {
-  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
-}
-
-// Everything here is synchronous, so one buffer serves every connection.
-let scratchBuffer = Buffer.alloc(64 * 1024);
-
-function scratch(length: number): Uint8Array {
-  if (length > scratchBuffer.length) scratchBuffer = Buffer.alloc(2 * length);
-  return scratchBuffer.subarray(0, length);
+function writeUint32(data: Uint8Array, value: number, at: number): void {
+  data[at] = value >>> 24;
+  data[at + 1] = value >>> 16;
+  data[at + 2] = value >>> 8;
+  data[at + 3] = value;
 }
 
 const randomPool = new Uint8Array(8 * 1024);
 let randomUsed = randomPool.length;
 
-/** Fills the rest of `body` (padding: at most 31 bytes) from a pool, because a call costs 1 µs. */
-function fillRandom(body: Uint8Array, from: number): void {
-  const count = body.length - from;
+/** Fills `count` bytes (padding: at most 31) from a pool, because a call costs 1 µs. */
+function fillRandom(bytes: Uint8Array, from: number, count: number): void {
   if (randomUsed + count > randomPool.length) {
     randomFillSync(randomPool);
     randomUsed = 0;
   }
-  body.set(randomPool.subarray(randomUsed, randomUsed += count), from);
+  for (const end = from + count; from < end;) bytes[from++] = randomPool[randomUsed++]!;
 }

@@ -7,10 +7,12 @@ import { Buffer } from "node:buffer";
 import { Duplex, type Readable, type Writable } from "node:stream";
 import { ConnectionProblem, messageOf, toTeleportError } from "../base/errors.ts";
 
-/** How much one read may bring. */
-const readSize = 128 * 1024;
-/** A block is read into until less than this is left of it. */
-const smallestRead = 32 * 1024;
+/** Memory is read into in blocks, bigger ones the more there is to read. */
+const firstBlock = 8 * 1024;
+const lastBlock = 512 * 1024;
+/** A block is read into until less than this part of it is left. */
+const blockRest = 1 / 8;
+const highWaterMark = 128 * 1024;
 
 /**
  * A connection as a stream, TCP_NODELAY set. Ending the stream shuts the writing side down only;
@@ -24,14 +26,11 @@ export class ConnStream extends Duplex {
   readonly #conn: Deno.Conn;
   #block = Buffer.allocUnsafeSlow(0);
   #used = 0;
+  #wasFilled = false;
 
   /** @param conn belongs to the stream from now on */
   constructor(conn: Deno.Conn) {
-    super({
-      allowHalfOpen: true,
-      readableHighWaterMark: readSize,
-      writableHighWaterMark: readSize,
-    });
+    super({ allowHalfOpen: true, highWaterMark });
     this.#conn = conn;
     if ("setNoDelay" in conn) {
       const tcp = conn as Deno.TcpConn;
@@ -49,17 +48,27 @@ export class ConnStream extends Duplex {
   }
 
   override _read(): void {
-    if (this.#block.length - this.#used < smallestRead) {
-      this.#block = Buffer.allocUnsafeSlow(readSize);
-      this.#used = 0;
-    }
-    this.#conn.read(this.#block.subarray(this.#used)).then((count) => {
+    if (this.#block.length - this.#used <= this.#block.length * blockRest) this.#nextBlock();
+    const room = this.#block.subarray(this.#used);
+    this.#conn.read(room).then((count) => {
       if (this.destroyed) return;
       if (count === null) return void this.push(null);
-      const chunk = this.#block.subarray(this.#used, this.#used + count);
       this.#used += count;
-      this.push(chunk);
+      this.#wasFilled ||= count === room.length;
+      this.push(room.subarray(0, count));
     }, (error) => this.#fail(error));
+  }
+
+  /** Never used again once it is full: who read from it may keep it. */
+  #nextBlock(): void {
+    const size = this.#block.length === 0
+      ? firstBlock
+      : this.#wasFilled
+      ? Math.min(lastBlock, this.#block.length * 4)
+      : Math.max(firstBlock, this.#block.length / 4);
+    this.#block = Buffer.allocUnsafeSlow(size);
+    this.#used = 0;
+    this.#wasFilled = false;
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {

@@ -98,7 +98,7 @@ export class Transport {
       algorithms: options.algorithms,
       ...(options.hostKeys && { hostKeys: options.hostKeys }),
       ...(options.acceptHostKey && { acceptHostKey: options.acceptHostKey }),
-      write: (a, b, c) => this.#outbox.add(a, b, c),
+      reserve: (size) => this.#outbox.reserve(size),
       onMessage: (payload) => this.#onMessage(payload),
       onKeys: (first) => this.#onKeys(first),
     });
@@ -241,7 +241,7 @@ export class Transport {
   }
 
   #refuseIdent(): never {
-    if (this.#isServer) this.#outbox.add(Buffer.from("Invalid SSH identification string.\r\n"));
+    if (this.#isServer) this.#engine.write(Buffer.from("Invalid SSH identification string.\r\n"));
     throw new TransportFailure("The other side does not speak SSH 2");
   }
 
