@@ -317,13 +317,22 @@ export class Channel {
 
   // --- the streams ---
 
+  /**
+   * A stream asks for more before it hands out the piece that makes room, and not again until more
+   * has come, which an empty window forbids: so the room is counted once more when it is there.
+   */
+  #onRead(): void {
+    this.#replenish();
+    queueMicrotask(() => this.#replenish());
+  }
+
   #makeStream(): Duplex {
     return new Duplex({
       allowHalfOpen: true,
       // Half a window: reading goes on asking for more before everything is read.
       readableHighWaterMark: this.window / 2,
       writableHighWaterMark: 256 * 1024,
-      read: () => this.#replenish(),
+      read: () => this.#onRead(),
       write: (chunk: Buffer, _encoding, done) => this.#write(chunk, false, done),
       writev: (chunks, done) => {
         this.#write(Buffer.concat(chunks.map(({ chunk }) => chunk)), false, done);
@@ -355,7 +364,7 @@ export class Channel {
   }
 
   #makeStderrIn(): Readable {
-    return new Readable({ highWaterMark: this.window / 2, read: () => this.#replenish() });
+    return new Readable({ highWaterMark: this.window / 2, read: () => this.#onRead() });
   }
 }
 
