@@ -40,7 +40,9 @@ export class ClientAuth {
   readonly #credentials: ClientCredential[];
   #serverAlgorithms: readonly string[] | undefined;
   #lastBanner = "";
+  /** Whether the server owes an answer: without a question, none counts. */
   #isAsked = false;
+  #isAccepted = false;
   #isDone = false;
 
   constructor(options: ClientAuthOptions) {
@@ -69,7 +71,8 @@ export class ClientAuth {
     const fields = new WireReader(payload.subarray(1), "authentication message");
     switch (type) {
       case MSG.SERVICE_ACCEPT:
-        if (this.#isAsked) break;
+        if (this.#isAccepted) break;
+        this.#isAccepted = true;
         return this.#next();
       case MSG.USERAUTH_BANNER:
         return this.#onBanner(fields.utf8());
@@ -109,7 +112,6 @@ export class ClientAuth {
       this.#options.fail(new AccessDenied(this.#lastBanner || `Access denied: ${who}`));
       return;
     }
-    this.#isAsked = true;
     this.#ask(credential).catch((cause) => {
       if (this.#isDone) return;
       const message = `Cannot sign with the key: ${messageOf(cause)}`;
@@ -127,6 +129,8 @@ export class ClientAuth {
     const request = publicKeyRequest(username, name, blob, true).bytes();
     const signed = new WireWriter().string(sessionId()).raw(request).bytes();
     const signature = await key.sign(signed, algorithm);
-    if (!this.#isDone) send(new WireWriter().raw(request).string(signature).bytes());
+    if (this.#isDone) return;
+    this.#isAsked = true;
+    send(new WireWriter().raw(request).string(signature).bytes());
   }
 }

@@ -33,6 +33,8 @@ export interface ServerAuthOptions<I> {
 }
 
 const maxUsername = 255;
+/** Keys that may be offered for each attempt that is allowed. */
+const offersPerTry = 4;
 /** Requests that may wait while one is being decided. */
 const maxQueued = 8;
 
@@ -40,6 +42,7 @@ export class ServerAuth<I> {
   readonly #options: ServerAuthOptions<I>;
   #username: string | undefined;
   #failures = 0;
+  #unsigned = 0;
   #sawNone = false;
   #queue: Buffer[] = [];
   #isBusy = false;
@@ -113,11 +116,7 @@ export class ServerAuth<I> {
     if (!algorithm || !key) {
       return this.#refuse(username, "The key or its algorithm is not accepted");
     }
-    if (!signature) {
-      if (this.#options.offered(username, key)) this.#options.send(authKeyOk(name, blob));
-      else this.#refuse(username, undefined);
-      return;
-    }
+    if (!signature) return this.#onOffer(username, key, authKeyOk(name, blob));
     // RFC 4252 §7: string session identifier, then the request up to the signature.
     const signed = new WireWriter().string(this.#options.sessionId())
       .raw(payload.subarray(0, signedLength)).bytes();
@@ -126,6 +125,13 @@ export class ServerAuth<I> {
     }
     this.#isBusy = true;
     this.#decide(username, key);
+  }
+
+  /** A key without a signature: no attempt yet, since agents hold many keys; but not for ever. */
+  #onOffer(username: string, key: OfferedKey, yes: Uint8Array): void {
+    if (++this.#unsigned > this.#options.maxTries * offersPerTry) this.#giveUp();
+    else if (this.#options.offered(username, key)) this.#options.send(yes);
+    else this.#refuse(username, undefined);
   }
 
   async #decide(username: string, key: OfferedKey): Promise<void> {
@@ -159,11 +165,15 @@ export class ServerAuth<I> {
   #refuse(username: string, message: string | undefined, key?: OfferedKey): void {
     if (key) this.#options.failed(username, message ?? "", key);
     if (message !== undefined && ++this.#failures >= this.#options.maxTries) {
-      this.stop();
-      this.#options.disconnect(DISCONNECT.NO_MORE_AUTH_METHODS, "Too many authentication failures");
-      return;
+      this.#giveUp();
+    } else {
+      this.#options.send(authFailure());
     }
-    this.#options.send(authFailure());
+  }
+
+  #giveUp(): void {
+    this.stop();
+    this.#options.disconnect(DISCONNECT.NO_MORE_AUTH_METHODS, "Too many authentication failures");
   }
 }
 

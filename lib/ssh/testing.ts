@@ -8,6 +8,7 @@ import type { Certificate } from "../sshwire/certificate.ts";
 import { generatePrivateKey, type KeyType, type PrivateKey } from "../sshwire/keys.ts";
 import { type ConnectOptions, connectSsh, type OfferedHost, type SshClient } from "./client.ts";
 import {
+  type AuthAttempt,
   type ConnectionHandlers,
   type ServerChannel,
   type SessionStart,
@@ -41,11 +42,12 @@ export function userCertificate(
   key: PrivateKey,
   principals = ["alice"],
   ca: PrivateKey = userCa,
+  keyId = "alice",
 ): Certificate {
   return issueUserCertificate({
     ca,
     key: key.publicKey,
-    keyId: "alice",
+    keyId,
     principals,
     validAfterMs: Date.now() - hour,
     validBeforeMs: Date.now() + hour,
@@ -84,7 +86,7 @@ export function verifyHost(principal = "node1"): (host: OfferedHost) => void {
 
 export interface TestIdentity {
   username: string;
-  serial: bigint;
+  keyId: string;
   keyType: string;
 }
 
@@ -97,20 +99,23 @@ export function testServer(
   const certificate = hostCertificate(key);
   return new SshServer<TestIdentity>({
     hostKeys: () => [{ key, certificate }],
-    authenticate({ username, certificate }) {
-      if (!certificate) throw new AccessDenied("A certificate is needed");
-      checkCertificate(certificate, {
-        type: "user",
-        authorities: [{ cluster: "test", type: "user", keys: [userCa.publicKey] }],
-        principal: username,
-        address: "127.0.0.1",
-        nowMs: Date.now(),
-      });
-      return { username, serial: certificate.serial, keyType: certificate.key.type };
-    },
+    authenticate: authenticateTestUser,
     onConnection: (connection) => connection.handle(testHandlers()),
     ...options,
   });
+}
+
+/** Who has a certificate of `userCa` for the login. */
+export function authenticateTestUser({ username, certificate }: AuthAttempt): TestIdentity {
+  if (!certificate) throw new AccessDenied("A certificate is needed");
+  checkCertificate(certificate, {
+    type: "user",
+    authorities: [{ cluster: "test", type: "user", keys: [userCa.publicKey] }],
+    principal: username,
+    address: "127.0.0.1",
+    nowMs: Date.now(),
+  });
+  return { username, keyId: certificate.keyId, keyType: certificate.key.type };
 }
 
 /** Commands: "echo", "exit N", "kill SIG", "source BYTES", "sink", "stderr", "env", "hang". */
