@@ -14,10 +14,10 @@ Deno.test("a shell on a node through the proxy", async (t) => {
   const inShell = async (body: (terminal: Terminal) => Promise<void>) => {
     const terminal = await open();
     try {
-      await terminal.shows(/[#$] $/m);
+      await terminal.shows(/[#$]$/m);
       // A prompt without the machine's name makes the screens below the same everywhere.
       await terminal.enter("PS1='ready> '; clear");
-      await terminal.shows(/^ready> $/m);
+      await terminal.shows(/^ready>$/m);
       await body(terminal);
     } finally {
       await terminal.close();
@@ -31,7 +31,7 @@ Deno.test("a shell on a node through the proxy", async (t) => {
       await terminal.type("iheld by a certificate");
       await terminal.press("Escape");
       await terminal.enter(":wq");
-      await terminal.shows(/^ready> $/m);
+      await terminal.shows(/^ready>$/m);
       assert.equal(await Deno.readTextFile(`${cluster.dir}/note.txt`), "held by a certificate\n");
     }));
 
@@ -114,7 +114,7 @@ Deno.test("a shell on a node through the proxy", async (t) => {
 
   await t.step("attack 43: nothing of a session outlives its connection", async () => {
     const terminal = await open();
-    await terminal.shows(/[#$] $/m);
+    await terminal.shows(/[#$]$/m);
     const marker = `${31_000 + Math.floor(Math.random() * 1000)}.25`;
     await terminal.enter(`sleep ${marker} & setsid -f true; sleep ${marker}`);
     await eventually(
