@@ -25,6 +25,8 @@ export interface ConnectionContext {
   readonly audit: Pick<AuditQueue, "emit" | "full">;
   readonly facts: NodeFacts;
   readonly clock: Clock;
+  /** Sessions that have not ended. */
+  readonly running: Set<Promise<unknown>>;
 }
 
 export function serveConnection(
@@ -39,37 +41,57 @@ export function serveConnection(
     ...(relayedBy ? { relayed_by: formatAddr(relayedBy) } : {}),
   });
   const limits = limitConnection(connection, context);
+  let sessions = 0;
   connection.handle({
-    session: () => openSession(connection, context, () => limits.active()),
+    session: () => {
+      refuseTooMany(sessions, connection, context);
+      sessions++;
+      return openSession(connection, context, {
+        onActivity: () => limits.active(),
+        onClosed: () => sessions--,
+      });
+    },
     directTcpip: (target) => refuseForwarding(connection, context, target),
   });
 }
 
+/** @throws LimitExceeded when the roles allow no further session in this connection */
+function refuseTooMany(
+  sessions: number,
+  connection: ServerConnection<NodeUser>,
+  { audit, facts }: ConnectionContext,
+): void {
+  const { options: { maxSessions: max }, identity: { user } } = connection.identity;
+  if (max === 0 || sessions < max) return;
+  const reason = "max_sessions limit reached";
+  const fields = connectionFields(facts, connection);
+  audit.emit({ event: "session.rejected", code: "T1006W", ...fields, reason, max });
+  throw new LimitExceeded(`too many session channels for user "${user}" (max=${max})`);
+}
+
 function openSession(
   connection: ServerConnection<NodeUser>,
-  { config, identity, teleportCommand, cache, audit, facts, clock }: ConnectionContext,
-  onActivity: () => void,
+  { config, identity, teleportCommand, cache, audit, facts, clock, running }: ConnectionContext,
+  { onActivity, onClosed }: { onActivity: () => void; onClosed: () => void },
 ): SessionHandlers {
-  const { options, identity: { user } } = connection.identity;
-  const fields = connectionFields(facts, connection);
-  if (options.maxSessions > 0 && connection.channelCount >= options.maxSessions) {
-    const max = options.maxSessions;
-    const reason = "max_sessions limit reached";
-    audit.emit({ event: "session.rejected", code: "T1006W", ...fields, reason, max });
-    throw new LimitExceeded(`too many session channels for user "${user}" (max=${max})`);
-  }
   const id = uuid();
+  const fields = { ...connectionFields(facts, connection), sid: id };
   return new Session({
     id,
     connection,
-    audit: new SessionAudit(audit, { ...fields, sid: id }, clock),
+    audit: new SessionAudit(audit, fields, clock),
     auditWorks: () => !audit.full,
     hostId: identity().hostId,
     cluster: identity().cluster,
     webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
     permitUserEnv: config.permitUserEnv,
     teleportCommand,
+    onStart: (ended) => {
+      const settled = ended.catch(() => {}).finally(() => running.delete(settled));
+      running.add(settled);
+    },
     onActivity,
+    onClosed,
   }).handlers;
 }
 

@@ -83,6 +83,8 @@ export class NodeService {
   readonly #authorizer: Authorizer;
   readonly #clock: Clock;
   readonly #facts: NodeFacts;
+  /** Sessions that have not ended. */
+  readonly #running = new Set<Promise<unknown>>();
 
   /** For {@linkcode startNode}. */
   constructor(options: NodeOptions, parts: Parts) {
@@ -106,10 +108,10 @@ export class NodeService {
     this.#server = this.#makeServer();
     this.#heartbeat = new Heartbeat<Node>({
       describe: () => this.#describe(),
-      announce: async (node, signal) => {
-        // What labels decide must not be decided without them.
+      announce: async (_, signal) => {
+        // What labels decide must not be decided without them: described again, now complete.
         await parts.labels.ready;
-        await auth.call("nodes.heartbeat", { node }, { signal });
+        await auth.call("nodes.heartbeat", { node: this.#describe() }, { signal });
       },
     });
     this.ready = this.#serve();
@@ -128,12 +130,12 @@ export class NodeService {
   /** Stops taking connections, and cuts those that are left after `drainMs` milliseconds. */
   async close(o: { drainMs?: number } = {}): Promise<void> {
     const { cache, audit, labels, listener } = this.#parts;
+    const drained = this.#server.close({ drainMs: o.drainMs ?? DEFAULT_DRAIN_MS });
+    // The server closes it only when it had begun to serve.
     closeQuietly(listener);
-    await Promise.all([
-      this.#heartbeat.close(),
-      this.#server.close({ drainMs: o.drainMs ?? DEFAULT_DRAIN_MS }),
-      labels.close(),
-    ]);
+    await Promise.all([drained, this.#heartbeat.close(), labels.close()]);
+    // They have their ends to report.
+    await Promise.all(this.#running);
     await audit.close({
       drainMs: this.#options.auth.state.status === "connected" ? AUDIT_DRAIN_MS : 0,
     });
@@ -167,6 +169,7 @@ export class NodeService {
           audit: this.#parts.audit,
           facts: this.#facts,
           clock: this.#clock,
+          running: this.#running,
         }),
       onAuthFailure: (failure) => this.#authFailed(failure),
       clientAddressFrom: (remote) => this.#isProxy(remote),

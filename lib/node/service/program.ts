@@ -62,7 +62,7 @@ export function runPiped(
 ): RunningProgram {
   const process = PipedProcess.start(launch);
   stream.pipe(process.stdin);
-  process.stdout.pipe(stream);
+  process.stdout.pipe(stream, { end: false });
   if (onStderr) onStderr(process.stderr);
   else process.stderr.pipe(stderr, { end: false });
   return {

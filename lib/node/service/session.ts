@@ -43,8 +43,12 @@ export interface SessionOptions {
   readonly permitUserEnv: boolean;
   /** This program's command line, up to the verb. */
   readonly teleportCommand: readonly string[];
+  /** Told of the session's end: what it has to say to the audit log is said then. */
+  readonly onStart: (ended: Promise<void>) => void;
   /** Called whenever bytes come or go. */
   readonly onActivity: () => void;
+  /** The channel is gone. */
+  readonly onClosed: () => void;
 }
 
 const SFTP = "sftp";
@@ -69,8 +73,15 @@ export class Session {
       windowChange: (size) => this.#resize(size),
       signal: (name) => this.#program?.signal(name),
       authorize: (start) => this.#authorize(start),
-      start: (start, channel) => this.#start(start, channel),
-      closed: () => void this.#close(),
+      start: (start, channel) => {
+        const ended = this.#start(start, channel);
+        this.#options.onStart(ended);
+        return ended;
+      },
+      closed: () => {
+        this.#options.onClosed();
+        this.#close();
+      },
     };
   }
 
@@ -128,12 +139,15 @@ export class Session {
     let exit: ChildExit | undefined;
     try {
       exit = await this.#run(asked, channel);
+      // First, because the end of stdout may be the end of the channel.
+      const said = new Promise<void>((resolve) => channel.stderr.end(() => resolve()));
+      await Promise.race([said, channel.closed]);
       if ("code" in exit) channel.exit(exit.code);
       else channel.exitSignal(exit.signal, exit.core);
     } finally {
-      await this.#close();
       this.#report(asked, exit);
       audit.ended(bytes());
+      await this.#close();
     }
   }
 
