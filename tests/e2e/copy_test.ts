@@ -87,16 +87,23 @@ Deno.test("copying files", async (t) => {
   for (const [name, argv] of [["scp", ["scp"]], ["scp -O", ["scp", "-O"]]] as const) {
     await t.step(`OpenSSH's ${name} copies a tree there and back`, async () => {
       const tag = name.replace(" ", "");
-      await must([...argv, ...ssh, "-rpq", `${dir}/tree`, `root@${node}:${dir}/up-${tag}`]);
+      await joe.must([...argv, ...ssh, "-rpq", `${dir}/tree`, `root@${node}:${dir}/up-${tag}`]);
       await sameAs(`${dir}/up-${tag}`);
-      await must([...argv, ...ssh, "-rpq", `root@${node}:${dir}/tree`, `${dir}/down-${tag}`]);
+      await joe.must([...argv, ...ssh, "-rpq", `root@${node}:${dir}/tree`, `${dir}/down-${tag}`]);
       await sameAs(`${dir}/down-${tag}`);
     });
   }
 
   await t.step("OpenSSH's scp -O lets the node's shell expand a pattern", async () => {
     await Deno.mkdir(`${dir}/glob`);
-    await must(["scp", "-O", "-q", ...ssh, `root@${node}:${dir}/tree/deep/er/32*`, `${dir}/glob/`]);
+    await joe.must([
+      "scp",
+      "-O",
+      "-q",
+      ...ssh,
+      `root@${node}:${dir}/tree/deep/er/32*`,
+      `${dir}/glob/`,
+    ]);
     const names = [...Deno.readDirSync(`${dir}/glob`)].map((e) => e.name).sort();
     assert.deepEqual(names, ["32767", "32768", "32769"]);
   });
@@ -116,7 +123,7 @@ df sftp
 rm sftp/hard
 rm sftp/link
 `;
-    const result = await must(["sftp", ...ssh, "-b", "-", `root@${node}`], { stdin: script });
+    const result = await joe.must(["sftp", ...ssh, "-b", "-", `root@${node}`], { stdin: script });
     assert.match(result.stdout, /-rw-r-----.* b$/m);
     assert.match(result.stdout, /Avail/);
     assert.deepEqual(
@@ -128,7 +135,7 @@ rm sftp/link
 
   await t.step("1 GiB and 10,000 small files go through", async () => {
     await must(["sh", "-c", `head -c 1G /dev/urandom > ${dir}/big`]);
-    await must(["scp", "-q", ...ssh, `${dir}/big`, `root@${node}:${dir}/big-up`], {
+    await joe.must(["scp", "-q", ...ssh, `${dir}/big`, `root@${node}:${dir}/big-up`], {
       timeoutMs: 240_000,
     });
     await must(["cmp", `${dir}/big`, `${dir}/big-up`]);
@@ -138,14 +145,16 @@ rm sftp/link
     assert.equal(down.code, 0, down.stderr);
     await must(["cmp", `${dir}/big`, `${dir}/big-down`]);
     await must(["sh", "-c", `mkdir ${dir}/many; cd ${dir}/many; seq 1 10000 | split -l 1 -a 4 -`]);
-    await must(["scp", "-rq", ...ssh, `${dir}/many`, `root@${node}:${dir}/many-up`], {
+    await joe.must(["scp", "-rq", ...ssh, `${dir}/many`, `root@${node}:${dir}/many-up`], {
       timeoutMs: 240_000,
     });
     await must(["diff", "-r", `${dir}/many`, `${dir}/many-up`]);
   });
 
   await t.step("a copy into a folder that must not be written is refused by name", async () => {
-    const result = await run(["scp", ...ssh, `${dir}/one`, `root@${node}:/proc/nowhere/file`]);
+    const result = await run(["scp", ...ssh, `${dir}/one`, `root@${node}:/proc/nowhere/file`], {
+      env: joe.env,
+    });
     assert.notEqual(result.code, 0);
     assert.match(result.stderr, /nowhere/);
   });

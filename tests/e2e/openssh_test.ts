@@ -11,13 +11,9 @@ Deno.test("stock OpenSSH as client and as target", async (t) => {
   const keys = `${joe.home}/.tsh/keys/localhost`;
 
   await t.step("ssh with the block of `tsh config` and strict host key checking", async () => {
-    const result = await must([
-      "ssh",
-      ...await joe.sshArgs(),
-      "root@node-1.main",
-      "hostname; exit 5 || true",
-    ], {}).catch((e) => e);
-    assert.match(String(result), /exit status 5/);
+    const ssh = ["ssh", ...await joe.sshArgs(), "root@node-1.main"];
+    const result = await run([...ssh, "echo $SSH_TELEPORT_USER; exit 5"], { env: joe.env });
+    assert.deepEqual([result.code, result.stdout], [5, "joe\n"], result.stderr);
   });
 
   const jump = async (): Promise<string[]> => {
@@ -78,8 +74,8 @@ Deno.test("stock OpenSSH as client and as target", async (t) => {
       await Deno.writeTextFile(`${dir}/src/sub/f ${i}`, `${i}\n`.repeat(i * 100));
     }
     const ssh = `ssh ${(await joe.sshArgs()).join(" ")}`;
-    await must(["rsync", "-a", "-e", ssh, `${dir}/src/`, `root@node-1.main:${dir}/rsync-up/`]);
-    await must([
+    await joe.must(["rsync", "-a", "-e", ssh, `${dir}/src/`, `root@node-1.main:${dir}/rsync-up/`]);
+    await joe.must([
       "rsync",
       "-a",
       "-e",
@@ -99,8 +95,10 @@ Deno.test("stock OpenSSH as client and as target", async (t) => {
       GIT_COMMITTER_EMAIL: "j@e",
     };
     await must(["git", "init", "-q", "--bare", `${dir}/repo.git`]);
-    await must(["git", "clone", "-q", `root@node-1.main:${dir}/repo.git`, `${dir}/clone`], { env });
-    const git = (...args: string[]) => must(["git", "-C", `${dir}/clone`, ...args], { env });
+    await joe.must(["git", "clone", "-q", `root@node-1.main:${dir}/repo.git`, `${dir}/clone`], {
+      env,
+    });
+    const git = (...args: string[]) => joe.must(["git", "-C", `${dir}/clone`, ...args], { env });
     await Deno.writeTextFile(`${dir}/clone/a`, "a".repeat(1 << 20));
     await git("add", ".");
     await git("commit", "-qm", "a");

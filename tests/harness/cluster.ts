@@ -52,6 +52,11 @@ export class Person {
     return result;
   }
 
+  /** Runs any command in this person's environment; throws when it fails. */
+  must(argv: string[], options: RunOptions = {}): Promise<RunResult> {
+    return must(argv, { ...options, env: { ...this.env, ...options.env } });
+  }
+
   /** Writes the block of `tsh config` to a file; gives the arguments that make `ssh` use it alone. */
   async sshArgs(): Promise<string[]> {
     const { stdout } = await must([bin("tsh"), "config"], { env: this.env });
