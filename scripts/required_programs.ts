@@ -20,7 +20,6 @@ const packageOf: Readonly<Record<string, string>> = {
   unshare: "util-linux",
   curl: "curl",
   openssl: "openssl",
-  sudo: "sudo",
 };
 
 export interface MissingTools {

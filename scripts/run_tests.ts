@@ -12,45 +12,73 @@ import { missingTools } from "./required_programs.ts";
 
 interface Step {
   readonly name: string;
-  readonly command: readonly [string, ...string[]];
-  /** Its output is a test run's, with a summary to count. */
+  /** What it runs; end-to-end tests two at a time, as they wait a lot. */
+  readonly commands: () => Command[] | Promise<Command[]>;
+  /** Their output is that of test runs, with summaries to count. */
   readonly tests?: true;
-  /** Needs the programs that end-to-end tests call. */
-  readonly tools?: true;
+  /** Needs the compiled programs, and those of others that end-to-end tests call. */
+  readonly endToEnd?: true;
+}
+
+interface Command {
+  readonly name: string;
+  readonly argv: readonly [string, ...string[]];
 }
 
 const root = resolve(import.meta.dirname ?? ".", "..");
 const logDir = join(root, ".cache", "test");
 const deno = Deno.execPath();
 
+/** A command that hangs is ended, with all that it started, in milliseconds. */
+const TIMEOUT_MS = 10 * 60_000;
+
 const steps: readonly Step[] = [
-  { name: "fmt", command: [deno, "fmt", "--check", "--quiet"] },
-  { name: "lint", command: [deno, "lint", "--quiet"] },
-  { name: "check", command: [deno, "task", "--quiet", "check"] },
-  { name: "imports", command: [deno, "task", "--quiet", "imports"] },
-  { name: "unit", command: [deno, "task", "--quiet", "test"], tests: true },
-  { name: "build", command: [join(root, "scripts", "build")] },
+  single("fmt", [deno, "fmt", "--check", "--quiet"]),
+  single("lint", [deno, "lint", "--quiet"]),
+  single("check", [deno, "task", "--quiet", "check"]),
+  single("imports", [deno, "task", "--quiet", "imports"]),
+  { ...single("unit", [deno, "task", "--quiet", "test"]), tests: true },
+  single("build", [join(root, "scripts", "build")]),
   ...["e2e", "attacks", "fault"].map((name): Step => ({
     name,
-    command: [deno, "test", "-A", "--no-check", "--permit-no-files", `tests/${name}`],
+    commands: () => testFiles(name),
     tests: true,
-    tools: true,
+    endToEnd: true,
   })),
 ];
 
+function single(name: string, argv: Command["argv"]): Step {
+  return { name, commands: () => [{ name, argv }] };
+}
+
+/** One run for each file: a file that hangs or breaks takes no other with it. */
+async function testFiles(dir: string): Promise<Command[]> {
+  const commands: Command[] = [];
+  for await (const { name } of Deno.readDir(join(root, "tests", dir))) {
+    if (!name.endsWith("_test.ts")) continue;
+    const path = `tests/${dir}/${name}`;
+    commands.push({
+      name: `${dir}/${name.slice(0, -"_test.ts".length)}`,
+      argv: [deno, "test", "-A", "--no-check", path],
+    });
+  }
+  return commands.sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
 async function main(): Promise<number> {
   const chosen = chosenSteps(Deno.args);
+  endAllOnInterrupt();
   await Deno.mkdir(logDir, { recursive: true });
   const started = performance.now();
   const total: Counts = { passed: 0, failed: 0 };
   let built = true;
   for (const step of chosen) {
-    if (step.tools && !built) {
-      say("test", `${step.name}: cannot run without the binaries`);
+    if (step.endToEnd && !built) {
+      say("test", `${step.name}: cannot run without the programs`);
       total.failed++;
       continue;
     }
-    if (step.tools) await provideTools();
+    if (step.endToEnd) await provideTools();
     const counts = await runStep(step);
     total.passed += counts.passed;
     total.failed += counts.failed;
@@ -72,32 +100,75 @@ function chosenSteps(names: string[]): readonly Step[] {
   return names.length === 0 ? steps : steps.filter((step) => names.includes(step.name));
 }
 
-/** Output goes to a log; what failed is shown. */
 async function runStep(step: Step): Promise<Counts> {
-  say("test", `${step.name} …`);
+  const total: Counts = { passed: 0, failed: 0 };
+  const queue = await step.commands();
+  const work = async () => {
+    for (let command = queue.shift(); command; command = queue.shift()) {
+      const counts = await runCommand(command, step.tests ?? false);
+      total.passed += counts.passed;
+      total.failed += counts.failed;
+    }
+  };
+  await Promise.all(step.endToEnd ? [work(), work()] : [work()]);
+  return total;
+}
+
+/** Output goes to a log; what failed is shown. */
+async function runCommand({ name, argv }: Command, isTest: boolean): Promise<Counts> {
+  say("test", `${name} …`);
   const started = performance.now();
-  const log = join(logDir, `${step.name}.log`);
-  const [program, ...args] = step.command;
-  const child = new Deno.Command(program, {
-    args,
+  const log = join(logDir, `${name.replace("/", "-")}.log`);
+  // A session of its own, so that a time-out reaches everything it has started.
+  const child = new Deno.Command("setsid", {
+    args: [...argv],
     cwd: root,
     env: { NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  running.add(child.pid);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    endGroup(child.pid);
+  }, TIMEOUT_MS);
   const [status, output] = await Promise.all([child.status, collect(child, log)]);
+  clearTimeout(timer);
+  running.delete(child.pid);
 
-  const found = step.tests ? countsOf(output) : { passed: 0, failed: 0 };
+  const found = isTest ? countsOf(output) : { passed: 0, failed: 0 };
   const failed = status.success ? found.failed : Math.max(found.failed, 1);
   const took = elapsed(performance.now() - started);
   if (failed === 0) {
-    say("test", `${step.name}: ok${step.tests ? `, ${found.passed} passed` : ""} (${took})`);
+    say("test", `${name}: ok${isTest ? `, ${found.passed} passed` : ""} (${took})`);
   } else {
-    await Deno.stderr.write(new TextEncoder().encode(step.tests ? failuresOf(output) : output));
-    say("test", `${step.name}: FAILED (${took}); all of its output is in ${log}`);
+    await Deno.stderr.write(new TextEncoder().encode(isTest ? failuresOf(output) : output));
+    const how = timedOut ? "TIMED OUT" : "FAILED";
+    say("test", `${name}: ${how} (${took}); all of its output is in ${log}`);
   }
   return { passed: found.passed, failed };
+}
+
+/** Commands that run now, each the leader of its process group. */
+const running = new Set<number>();
+
+function endGroup(leader: number): void {
+  try {
+    Deno.kill(-leader, "SIGKILL");
+  } catch {
+    // It has ended already.
+  }
+}
+
+function endAllOnInterrupt(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      for (const leader of running) endGroup(leader);
+      Deno.exit(130);
+    });
+  }
 }
 
 /** Both streams in the order of arrival, also into the log file. */
