@@ -33,11 +33,14 @@ export interface Credentials {
 /**
  * The credentials of this command. An expired certificate is renewed by asking on the terminal;
  * where there is none, this fails.
+ * @param useAgent whether a new certificate goes into the ssh-agent; as the flags say unless given
  * @throws NotFound when nobody is logged in; AccessDenied when the certificate has expired
  */
-export async function findCredentials(flags: Flags): Promise<Credentials> {
+export async function findCredentials(flags: Flags, useAgent?: boolean): Promise<Credentials> {
   const file = flags.text("identity");
-  const found = file === undefined ? await fromProfile(flags) : { ...await fromFile(file, flags) };
+  const found = file === undefined
+    ? await fromProfile(flags, useAgent)
+    : await fromFile(file, flags);
   refuseOtherCluster(flags, found.identity.cluster);
   return found;
 }
@@ -45,8 +48,9 @@ export async function findCredentials(flags: Flags): Promise<Credentials> {
 /** A connection to the cluster as the user. Close it by `using`. */
 export async function connectCluster(
   flags: Flags,
+  useAgent?: boolean,
 ): Promise<{ cluster: ClusterClient; credentials: Credentials }> {
-  const credentials = await findCredentials(flags);
+  const credentials = await findCredentials(flags, useAgent);
   const { identity, ssh } = credentials;
   return { cluster: await ClusterClient.connect({ identity, address: ssh }), credentials };
 }
@@ -84,13 +88,13 @@ export function refuseOtherCluster(flags: Flags, own: string): void {
   );
 }
 
-async function fromProfile(flags: Flags): Promise<Credentials> {
+async function fromProfile(flags: Flags, useAgent?: boolean): Promise<Credentials> {
   const dir = profileDirectory();
   const profile = findProfile(flags, dir);
   if (!profile) throw notLoggedIn(flags);
   const found = credentialsOf(dir, profile, readIdentity(dir, profile));
   if (!isExpired(found.identity.certificate)) return found;
-  return await logInAgain(flags, found.identity, profile);
+  return await logInAgain(flags, found.identity, profile, useAgent);
 }
 
 function credentialsOf(dir: string, profile: Profile, identity: ClientIdentity): Credentials {
@@ -110,6 +114,7 @@ async function logInAgain(
   flags: Flags,
   expired: ClientIdentity,
   profile: Profile,
+  useAgent?: boolean,
 ): Promise<Credentials> {
   const when = new Date(endOf(expired.certificate)).toISOString().replace(/\.\d+Z$/, "Z");
   const user = userOf(expired.certificate);
@@ -128,7 +133,7 @@ async function logInAgain(
     webPortGiven: true,
     ...(profile.ssh.host === profile.name ? { sshPort: profile.ssh.port } : {}),
   };
-  const result = await logInAndStore(flags, proxy, user, () => Promise.resolve(terminal));
+  const result = await logInAndStore(flags, proxy, user, () => Promise.resolve(terminal), useAgent);
   return credentialsOf(profileDirectory(), result.profile, result.identity);
 }
 

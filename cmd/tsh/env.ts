@@ -1,8 +1,8 @@
 import { NotFound } from "../../lib/base/errors.ts";
+import { formatAddr } from "../../lib/base/net.ts";
 import { formatOption } from "../../lib/cli/flags.ts";
 import { printData } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
-import { formatAddr } from "../../lib/base/net.ts";
 import { findProfile } from "./credentials.ts";
 
 export const command: CommandSpec = {
@@ -33,7 +33,14 @@ export const command: CommandSpec = {
     printData(
       flags.format(),
       values,
-      () => Object.entries(values).map(([name, value]) => `export ${name}=${value}`).join("\n"),
+      () =>
+        Object.entries(values).map(([name, value]) => `export ${name}=${shellWord(value)}`).join(
+          "\n",
+        ),
     );
   },
 };
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -52,6 +52,11 @@ export const globals: readonly OptionSpec[] = [
     description: "",
     refused: "single sign-on",
   },
-  { flags: "--cert-format <format>", description: "", refused: "certificate formats" },
+  {
+    flags: "--cert-format <format>",
+    description: "accepted for compatibility; the role decides (cert_format)",
+    choices: ["standard"],
+    hidden: true,
+  },
   { flags: "--skip-version-check", description: "accepted for compatibility", hidden: true },
 ];

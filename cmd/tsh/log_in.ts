@@ -44,12 +44,13 @@ export async function logInAndStore(
   proxy: ProxyAddress,
   user: string,
   prompter: () => Promise<LoginPrompter>,
+  useAgent = flags.on("use-local-ssh-agent"),
 ): Promise<LoginResult> {
   const result = await logIn(flags, proxy, user, prompter);
   const dir = profileDirectory();
   await writeIdentity(dir, result.profile, result.identity, result.tlsCertificate);
   await writeProfile(dir, result.profile);
-  if (flags.on("use-local-ssh-agent")) {
+  if (useAgent) {
     await offerToAgent(Deno.env.get("SSH_AUTH_SOCK"), result.identity, warn);
   }
   return result;

@@ -60,7 +60,7 @@ export const command: CommandSpec = {
     }
     const quiet = flags.on("quiet");
     const options = parseSshOptions(flags.list("option"), quiet ? () => {} : warn);
-    const { cluster, credentials } = await connectCluster(flags);
+    const { cluster, credentials } = await connectCluster(flags, options.addKeysToAgent);
     using _cluster = cluster;
     const nodes = new Nodes({ cluster, credentials, quiet, options }, flags);
     const sources: CopySource[] = [];

@@ -5,10 +5,9 @@ import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
 import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal.ts";
-import { runSession, statusOf } from "../../lib/client/node_session.ts";
+import { runSession, type SessionEnd, statusOf } from "../../lib/client/node_session.ts";
 import type { NodeTarget } from "../../lib/client/node_connection.ts";
 import { parseTarget } from "../../lib/client/target.ts";
-import type { ExitStatus } from "../../lib/ssh/client.ts";
 import { connectCluster } from "./credentials.ts";
 import { loginFor, matchingNodes, type NodeAccess, openNode, portFor } from "./node_access.ts";
 import { refusedSshFlags } from "./refused_flags.ts";
@@ -57,7 +56,7 @@ export const command: CommandSpec = {
     const port = portFor(flags, "port", options);
     // The remote shell reads one line, as from ssh: words are joined by spaces, quotes are its own.
     const commandLine = words.length === 0 ? undefined : words.join(" ");
-    const { cluster, credentials } = await connectCluster(flags);
+    const { cluster, credentials } = await connectCluster(flags, options.addKeysToAgent);
     using _cluster = cluster;
     const access: NodeAccess = { cluster, credentials, quiet, options };
     if (parsed.labels === undefined) {
@@ -103,7 +102,7 @@ async function runOnOne(
   return statusOf(exit);
 }
 
-function sayGoodbye(exit: ExitStatus, command: string | undefined, hasTerminal: boolean): void {
+function sayGoodbye(exit: SessionEnd, command: string | undefined, hasTerminal: boolean): void {
   if ("signal" in exit) {
     say(`The remote side was killed by SIG${exit.signal}${exit.core ? " (core dumped)" : ""}`);
   } else if (command === undefined && hasTerminal) {

@@ -4,7 +4,7 @@ import { UsageError } from "../../lib/cli/exit.ts";
 export interface SshOptions {
   requestTty?: "yes" | "no" | "force" | "auto";
   strictHostKeyChecking?: "yes" | "no" | "ask";
-  /** false: the certificate is not offered to the agent when a login is due. */
+  /** Whether the ssh-agent gets the certificate when a login is due. */
   addKeysToAgent?: boolean;
   user?: string;
   port?: number;

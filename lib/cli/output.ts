@@ -31,10 +31,18 @@ export function warn(text: string): void {
 
 /** Prints `data` in the format asked for; `text` renders it for people. */
 export function printData(format: Format, data: unknown, text: () => string): void {
-  if (format === "json") return out(JSON.stringify(data, null, 2));
+  if (format === "json") return out(jsonText(data));
   if (format === "yaml") return writeAll(Deno.stdout, toYaml(data));
   const rendered = text();
   if (rendered !== "") out(rendered);
+}
+
+/** JSON in which nothing is left that a terminal would act on. */
+function jsonText(data: unknown): string {
+  return JSON.stringify(data, null, 2).replace(
+    /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** @throws UsageError for a format that is not one of ours */

@@ -33,9 +33,9 @@ function entry(head: string, value: unknown, inList: boolean): string[] {
 /** Words that are certainly strings stand bare, everything else as JSON, which is YAML too. */
 function scalar(value: unknown): string {
   if (typeof value === "string" && bare.test(value) && !meaningful.test(value)) return value;
-  // DEL, C1 controls and line separators are legal in JSON but not in YAML.
+  // Legal in JSON; not in YAML, or acted on by terminals.
   return JSON.stringify(value).replace(
-    /[\u007f-\u009f\u2028\u2029\ufeff]/g,
+    /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

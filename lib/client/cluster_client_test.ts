@@ -59,6 +59,25 @@ Deno.test("a command's output, errors, input and status go through the proxy", a
   node.close();
 });
 
+Deno.test("a command whose output nobody reads any more is ended", async () => {
+  await using cluster = new TestCluster();
+  const ended = Promise.withResolvers<void>();
+  cluster.addNode(["db-1"], (_, channel) => {
+    const timer = setInterval(() => channel.stream.write("y\n"), 5);
+    void channel.closed.then(() => {
+      clearInterval(timer);
+      ended.resolve();
+    });
+  });
+  using client = await cluster.connect();
+  const node = await connectNode(client, { host: "db-1", port: 0, login: "root" }, { policy });
+  const stdout = new Writable({ write: (_chunk, _encoding, done) => done(new Error("EPIPE")) });
+  const exit = await runSession(node, { command: "yes", stdin: undefined, stdout, stderr: sink() });
+  assert.equal(statusOf(exit), 141);
+  await ended.promise;
+  node.close();
+});
+
 Deno.test("a shell's terminal is told to the node, and its changes", async () => {
   await using cluster = new TestCluster();
   cluster.addNode(["db-1"], (_, channel) => void channel.stream.on("data", () => channel.exit(3)));

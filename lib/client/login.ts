@@ -1,8 +1,9 @@
 /** Swaps a password and a code for a certificate. */
 import { AccessDenied, BadParameter, messageOf } from "../base/errors.ts";
 import { type HostPort, parseAddr } from "../base/net.ts";
+import { assertClusterName, assertName } from "../cert/names.ts";
 import { caPin, verifyPinnedAuthority } from "../cert/x509.ts";
-import { parseCertificateLine } from "../sshwire/certificate.ts";
+import { type Certificate, parseCertificateLine } from "../sshwire/certificate.ts";
 import {
   equalKeys,
   fingerprint,
@@ -29,8 +30,6 @@ export interface LoginOptions {
   user: string;
   /** How long the certificate is to be good for; the cluster may give less. */
   ttlMs: number;
-  /** Without Teleport's own extensions, for OpenSSH up to 7.1. */
-  oldFormat?: boolean;
   /** X.509 authorities of this proxy from an earlier login. */
   knownAuthorities: readonly string[];
   pin?: string;
@@ -56,6 +55,7 @@ export const defaultTtlMs = 12 * 3_600_000;
  */
 export async function login(options: LoginOptions): Promise<LoginResult> {
   const { proxy, user, pin } = options;
+  assertName(user, "user name");
   const trusted = await trustProxy({
     address: { host: proxy.host, port: proxy.webPort },
     known: options.knownAuthorities,
@@ -78,9 +78,8 @@ export async function login(options: LoginOptions): Promise<LoginResult> {
     publicKey: formatAuthorizedKey(key.publicKey, `teleport:${user}`),
     tlsPublicKey: key.publicKey.keyObject.export({ type: "spki", format: "der" }),
     ttlMs: options.ttlMs,
-    ...(options.oldFormat ? { compatibility: "oldssh" } : {}),
   });
-  const certificate = readCertificate(answer.certificate);
+  const certificate = readCertificate(answer.certificate, user);
   assertMatching(key, certificate, "the proxy's answer");
   const { cluster, hostKeys, authorities } = await readSigners(answer, trusted, pin);
   return {
@@ -88,7 +87,7 @@ export async function login(options: LoginOptions): Promise<LoginResult> {
       name: proxy.host,
       web: { host: proxy.host, port: proxy.webPort },
       ssh: sshAddressOf(proxy, trusted.ping),
-      user: answer.username,
+      user,
       cluster,
     },
     identity: {
@@ -113,10 +112,10 @@ export function sshAddressOf(proxy: ProxyAddress, ping: PingAnswer | undefined):
   return { host: proxy.host, port };
 }
 
-function readCertificate(line: string) {
+function readCertificate(line: string, user: string): Certificate {
   const certificate = parseCertificateLine(line);
-  if (certificate.type === "user") return certificate;
-  throw new AccessDenied("The proxy gave a host certificate where a user's was asked for");
+  if (certificate.type === "user" && certificate.keyId === user) return certificate;
+  throw new AccessDenied(`The proxy gave a certificate that is not one of the user ${user}`);
 }
 
 /** The cluster's host CAs; with a pin, only when the pin vouches for them. */
@@ -134,6 +133,7 @@ async function readSigners(
         "recognised: are proxy and tsh of matching versions?",
     );
   }
+  assertClusterName(signer.cluster);
   const hostKeys = signer.checkingKeys.map((line) => parseAuthorizedKey(line).key);
   const tlsAuthorities = signer.tlsAuthorities.flatMap(splitPem);
   if (pin !== undefined) await checkPin(normalizePin(pin), hostKeys, tlsAuthorities);

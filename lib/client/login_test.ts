@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { utf8Encode } from "../base/bytes.ts";
-import { AccessDenied, ConnectionProblem } from "../base/errors.ts";
+import { AccessDenied, BadParameter, ConnectionProblem } from "../base/errors.ts";
 import { caPin } from "../cert/x509.ts";
 import { userOf } from "./identity.ts";
 import { login, type LoginOptions } from "./login.ts";
@@ -172,5 +172,11 @@ Deno.test("readChain() refuses nonsense of any shape", async () => {
       return Promise.resolve(chunk.length);
     };
     await assert.rejects(readChain(read), Error, String(answer));
+  }
+});
+
+Deno.test("login() refuses names that could leave the profile directory or mean something to a shell", async () => {
+  for (const user of ["../joe", "..", "a/b", "-x", "$(id)", ""]) {
+    await assert.rejects(loginTo(1, { user }), BadParameter, user);
   }
 });

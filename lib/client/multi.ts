@@ -3,8 +3,8 @@ import { Writable } from "node:stream";
 import type { Buffer } from "node:buffer";
 import { concat } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
-import type { ExitStatus, SshClient } from "../ssh/client.ts";
-import { runSession, statusOf } from "./node_session.ts";
+import type { SshClient } from "../ssh/client.ts";
+import { runSession, type SessionEnd, statusOf } from "./node_session.ts";
 
 export interface MultiNode {
   name: string;
@@ -80,8 +80,9 @@ function finish(stream: Writable): Promise<void> {
   });
 }
 
-function describe(exit: ExitStatus): string {
+function describe(exit: SessionEnd): string {
   if ("code" in exit) return `exit status ${exit.code}`;
+  if ("outputClosed" in exit) return "its output is not read any more";
   return "signal" in exit ? `killed by SIG${exit.signal}` : "the connection was lost";
 }
 

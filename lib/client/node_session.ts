@@ -35,8 +35,11 @@ export interface SessionOptions extends SessionStreams {
   escapes?: boolean;
 }
 
+/** How a session ended; `outputClosed` when nobody reads its output here any more. */
+export type SessionEnd = ExitStatus | { outputClosed: true };
+
 /** Runs it to its end. @throws what the node refuses it with */
-export async function runSession(client: SshClient, options: SessionOptions): Promise<ExitStatus> {
+export async function runSession(client: SshClient, options: SessionOptions): Promise<SessionEnd> {
   const { command, terminal } = options;
   const pty = terminal && { term: terminal.name, ...sizeOf(terminal), modes: new Map() };
   const session = pty ? { pty } : {};
@@ -50,19 +53,20 @@ export async function runSession(client: SshClient, options: SessionOptions): Pr
 }
 
 /** Moves the bytes of all three streams until the remote side has ended. */
-async function pump(channel: ClientChannel, options: SessionOptions): Promise<ExitStatus> {
+async function pump(channel: ClientChannel, options: SessionOptions): Promise<SessionEnd> {
   const { stdin, stdout, stderr } = options;
-  const escaped = Promise.withResolvers<void>();
+  const early = Promise.withResolvers<SessionEnd>();
   const unlink = stdin
-    ? sendInput(channel, stdin, options, escaped.resolve)
+    ? sendInput(channel, stdin, options, () => early.resolve({ lost: true }))
     : (channel.stream.end(), () => {});
   const outputs = Promise.all([
-    drain(channel.stream, stdout),
-    drain(channel.stderr, stderr),
+    // As a local program dies of SIGPIPE: `tsh ssh node yes | head` has to end.
+    drain(channel.stream, stdout, () => early.resolve({ outputClosed: true })),
+    drain(channel.stderr, stderr, () => {}),
   ]);
   const ended = await Promise.race([
     Promise.all([channel.exited, outputs]).then(([status]) => status),
-    escaped.promise.then((): ExitStatus => ({ lost: true })),
+    early.promise,
   ]);
   unlink();
   channel.close();
@@ -99,12 +103,13 @@ function sendInput(
  * Writes everything that arrives; resolves when the last byte is written, or when the writer is
  * gone (then the rest is read and dropped, so that the command is not stuck).
  */
-function drain(from: Readable, to: Writable): Promise<void> {
+function drain(from: Readable, to: Writable, onGone: () => void): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   let gone = false;
   const onError = () => {
     gone = true;
     from.resume();
+    onGone();
   };
   const onDrain = () => from.resume();
   const finish = () => {
@@ -137,8 +142,9 @@ function sizeOf(terminal: SessionTerminal) {
 }
 
 /** The status that a remote end gives to this process, by ssh's and the shell's rules. */
-export function statusOf(exit: ExitStatus): number {
+export function statusOf(exit: SessionEnd): number {
   if ("code" in exit) return exit.code;
+  if ("outputClosed" in exit) return 128 + (signalNumbers.PIPE ?? 0);
   return "signal" in exit ? 128 + (signalNumbers[exit.signal] ?? 0) : 255;
 }
 

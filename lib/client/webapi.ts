@@ -20,7 +20,6 @@ export interface PingAnswer {
 }
 
 export interface LoginAnswer {
-  username: string;
   /** The SSH certificate, as a line. */
   certificate: string;
   /** The X.509 certificate chain of the user, PEM. */
@@ -77,7 +76,6 @@ export class WebApi implements Disposable {
     /** The same key, or another one, as DER SubjectPublicKeyInfo, for an X.509 certificate. */
     tlsPublicKey?: Uint8Array;
     ttlMs: number;
-    compatibility?: string;
   }): Promise<LoginAnswer> {
     const answer = new Reader(
       await this.#call("POST", "/webapi/ssh/certs", {
@@ -89,12 +87,10 @@ export class WebApi implements Disposable {
           ? {}
           : { tls_public_key: toBase64(request.tlsPublicKey) }),
         ttl: request.ttlMs * 1_000_000,
-        compatibility: request.compatibility ?? "",
       }),
     );
     const tlsCertificate = answer.optional("tls_cert");
     return {
-      username: answer.text("username"),
       certificate: decode(answer.text("cert")),
       ...(tlsCertificate === undefined ? {} : { tlsCertificate: decode(tlsCertificate) }),
       hostSigners: answer.list("host_signers").map((signer) => ({
