@@ -199,8 +199,8 @@ export class Channel {
     this.#gotClose = true;
     this.#sendClose();
     if (!this.#gotEof) this.#endReading();
-    // What is still written goes nowhere; what came before may still be read.
-    this.#dropPending();
+    // What was received may still be read. What is written now is held, so that a writer stops; it
+    // is told by "close".
     if (this.stream.readableEnded) this.stream.destroy();
     else this.stream.once("end", () => this.stream.destroy());
     this.#gone();
@@ -210,7 +210,6 @@ export class Channel {
   abandon(): void {
     if (this.#isGone) return;
     this.#sentClose = true;
-    this.#dropPending();
     this.stream.destroy();
     this.stderrIn?.destroy();
     this.stderrOut?.destroy();
@@ -219,7 +218,7 @@ export class Channel {
 
   /** To be called when `canSendData` became true. */
   resumeSending(): void {
-    while (this.#pending.length > 0) {
+    while (this.#pending.length > 0 && this.isOpen) {
       const write = this.#pending[0]!;
       if (!this.#push(write)) return;
       this.#pending.shift();
@@ -230,9 +229,9 @@ export class Channel {
   // --- sending ---
 
   #write(data: Uint8Array, isStderr: boolean, done: PendingWrite["done"]): void {
-    if (this.#sentClose || this.#gotClose) return done();
     const write = { data, isStderr, done };
-    if (this.#pending.length === 0 && this.#push(write)) done();
+    const canSend = this.#pending.length === 0 && !this.#sentClose && !this.#gotClose;
+    if (canSend && this.#push(write)) done();
     else this.#pending.push(write);
   }
 
@@ -253,6 +252,7 @@ export class Channel {
     return true;
   }
 
+  /** Only when the streams are destroyed: otherwise a writer would take it for room. */
   #dropPending(): void {
     const pending = this.#pending;
     this.#pending = [];

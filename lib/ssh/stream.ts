@@ -141,18 +141,39 @@ export async function dialTcp(options: DialOptions): Promise<ConnStream> {
  * a stream broke.
  */
 export async function relay(a: Duplex, b: Duplex): Promise<{ aToB: number; bToA: number }> {
-  const abandon = () => {
-    a.destroy();
-    b.destroy();
-  };
-  const [aToB, bToA] = await Promise.all([copy(a, b, abandon), copy(b, a, abandon)]);
-  abandon();
+  const stopWatching = [watchForStall(a, b), watchForStall(b, a)];
+  const [aToB, bToA] = await Promise.all([copy(a, b), copy(b, a)]);
+  for (const stop of stopWatching) stop();
+  a.destroy();
+  b.destroy();
   return { aToB, bToA };
 }
 
+/** How long the rest of what one stream said may get nowhere in the other. */
+const stallMs = 60_000;
+
+/** When `closed` is gone, `other` may take what is left, but not for ever. */
+function watchForStall(closed: Duplex, other: Duplex): () => void {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const onClose = () => {
+    let before = other.writableLength;
+    timer = setInterval(() => {
+      if (other.writableLength === before) other.destroy();
+      before = other.writableLength;
+    }, stallMs);
+    Deno.unrefTimer(timer);
+  };
+  closed.once("close", onClose);
+  return () => {
+    closed.off("close", onClose);
+    clearInterval(timer);
+  };
+}
+
 /**
- * Copies a stream to its end, then ends the destination. `broken` is called when one of the two
- * breaks. Resolves with the bytes copied; never rejects.
+ * Copies a stream to its end, then ends the destination. Resolves with the bytes copied when the
+ * destination has them all, or when one of the two is gone; never rejects.
+ * @param broken called before, when one was gone too early
  */
 export function copy(from: Readable, to: Writable, broken?: () => void): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
@@ -169,7 +190,7 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
     to.end();
   };
   const finish = () => {
-    from.off("data", onData).off("end", onEnd).off("close", onFromClose);
+    from.off("data", onData).off("end", onEnd).off("close", onFromClose).pause();
     to.off("drain", onDrain).off("finish", finish).off("close", onToClose);
     resolve(count);
   };
@@ -177,7 +198,7 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
     finish();
     broken?.();
   };
-  // A stream closes by itself when both of its own sides are done: that is no failure.
+  // A stream closes by itself when both of its own sides are done: the rest is then on its way.
   const onFromClose = () => ended || fail();
   const onToClose = () => to.writableFinished ? finish() : fail();
   // Errors are told by "close"; without a listener one would end the process.
