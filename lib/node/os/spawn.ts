@@ -26,7 +26,7 @@ export interface SpawnRequest {
   readonly path: string;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** Entered before the program starts, by the daemon's own right. */
+  /** Entered before the program starts, by the daemon's own right; see canSetDirectory(). */
   readonly cwd: string;
   readonly stdio: StdioSource;
 }
@@ -117,12 +117,16 @@ function dup2(actions: Uint8Array<ArrayBuffer>, from: number, to: number): void 
   );
 }
 
+/** Whether `cwd` can be honoured: not before glibc 2.29. */
+export function canSetDirectory(): boolean {
+  return libc().posix_spawn_file_actions_addchdir_np !== null;
+}
+
 function addChdir(
   actions: Uint8Array<ArrayBuffer>,
   cwd: string,
   path: (text: string) => Uint8Array<ArrayBuffer>,
 ): void {
-  // Absent before glibc 2.29: the session then begins where the daemon is, which is "/".
   const add = libc().posix_spawn_file_actions_addchdir_np;
   if (add) checkCode(add(actions, path(cwd)), "posix_spawn_file_actions_addchdir_np");
 }

@@ -8,6 +8,7 @@
  */
 import { AccessDenied, InternalError } from "../../base/errors.ts";
 import { check, cString, libc } from "../os/libc.ts";
+import { canSetDirectory } from "../os/spawn.ts";
 import type { OsUser } from "./os_user.ts";
 
 export type Program =
@@ -162,7 +163,7 @@ const X_OK = 1;
  * lists, network file systems that do not trust root) leaves the attempt to the user's process.
  */
 function canEnter(user: OsUser, directory: string): boolean {
-  if (!directory.startsWith("/")) return false;
+  if (!directory.startsWith("/") || !canSetDirectory()) return false;
   if (libc().access(cString(directory), X_OK) !== 0) return false;
   if (user.uid === 0) return isDirectory(directory);
   try {

