@@ -84,13 +84,16 @@ Deno.test("copying files", async (t) => {
     },
   );
 
-  for (const [name, argv] of [["scp", ["scp"]], ["scp -O", ["scp", "-O"]]] as const) {
-    await t.step(`OpenSSH's ${name} copies a tree there and back`, async () => {
-      const tag = name.replace(" ", "");
+  for (const argv of [["scp"], ["scp", "-O"]]) {
+    await t.step(`OpenSSH's ${argv.join(" ")} copies a tree there and back`, async () => {
+      const tag = argv.join("");
+      // The old protocol has one line for a name: scp itself writes a line break as \^J.
+      if (argv.includes("-O")) await Deno.remove(`${dir}/tree/new\nline`);
+      const tree = await digest(`${dir}/tree`);
       await joe.must([...argv, ...ssh, "-rpq", `${dir}/tree`, `root@${node}:${dir}/up-${tag}`]);
-      await sameAs(`${dir}/up-${tag}`);
+      assert.equal(await digest(`${dir}/up-${tag}`), tree);
       await joe.must([...argv, ...ssh, "-rpq", `root@${node}:${dir}/tree`, `${dir}/down-${tag}`]);
-      await sameAs(`${dir}/down-${tag}`);
+      assert.equal(await digest(`${dir}/down-${tag}`), tree);
     });
   }
 
@@ -124,7 +127,7 @@ rm sftp/hard
 rm sftp/link
 `;
     const result = await joe.must(["sftp", ...ssh, "-b", "-", `root@${node}`], { stdin: script });
-    assert.match(result.stdout, /-rw-r-----.* b$/m);
+    assert.match(result.stdout, /^-rw-r-----.* sftp\/b$/m);
     assert.match(result.stdout, /Avail/);
     assert.deepEqual(
       await Deno.readFile(`${dir}/fetched`),
