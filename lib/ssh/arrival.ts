@@ -84,7 +84,11 @@ function readFirst(
       stream.off("data", onData).pause();
       if (found.kind === "none") return begin(Object.assign(arrived, { already: first }));
       const { claimed, rest } = found;
-      if (!believes(remote, claimed)) return begin(Object.assign(arrived, { already: rest }));
+      if (!believes(remote, claimed)) {
+        // Perhaps a proxy that is not known yet: served as whom the socket shows.
+        log("ssh").info("A client address from an unknown proxy was passed over", { remote });
+        return begin(Object.assign(arrived, { already: rest }));
+      }
       startup.move(claimed.host);
       begin(Object.assign(arrived, { remote: claimed, relayedBy: remote, already: rest }));
     } catch (error) {

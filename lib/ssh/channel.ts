@@ -329,6 +329,8 @@ export class Channel {
   #makeStream(): Duplex {
     return new Duplex({
       allowHalfOpen: true,
+      // The end of both directions is not the end of the channel: an exit status may follow.
+      autoDestroy: false,
       // Half a window: reading goes on asking for more before everything is read.
       readableHighWaterMark: this.window / 2,
       writableHighWaterMark: 256 * 1024,

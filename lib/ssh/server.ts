@@ -136,7 +136,14 @@ export class SshServer<I> {
       graceMs: this.#limits.graceMs,
       clientAddressFrom: this.#options.clientAddressFrom,
     };
-    const hasPlace = arrive(stream, remote, options, (arrived) => this.#begin(arrived, local));
+    const hasPlace = arrive(stream, remote, options, (arrived) => {
+      try {
+        this.#begin(arrived, local);
+      } catch (error) {
+        log("ssh").error("Cannot serve a connection", { remote, error: messageOf(error) });
+        stream.destroy();
+      }
+    });
     // OpenSSH's clients show this line.
     if (!hasPlace) stream.end("Exceeded MaxStartups\r\n", () => stream.destroy());
   }

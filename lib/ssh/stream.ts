@@ -214,14 +214,35 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
   return promise;
 }
 
-/** Reads a stream to its end. @throws ConnectionProblem when it is longer than `limit` or breaks */
-export async function readAll(stream: Readable, limit = 16 * 1024 * 1024): Promise<Buffer> {
+/**
+ * Reads a stream to its end and leaves its writing side open, which `for await` does not.
+ * @throws ConnectionProblem when it breaks or is longer than `limit`, and then it is destroyed
+ */
+export function readAll(stream: Readable, limit = 16 * 1024 * 1024): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of stream) {
+  const finish = () => {
+    stream.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onError);
+  };
+  const fail = (message: string, cause?: unknown) => {
+    finish();
+    stream.destroy();
+    reject(new ConnectionProblem(message, { cause }));
+  };
+  const onData = (chunk: Buffer) => {
     size += chunk.length;
-    if (size > limit) throw new ConnectionProblem(`The other side sent more than ${limit} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+    if (size > limit) fail(`The other side sent more than ${limit} bytes`);
+    else chunks.push(chunk);
+  };
+  const onEnd = () => {
+    finish();
+    resolve(Buffer.concat(chunks));
+  };
+  const onError = (error: Error) => fail(`The connection broke: ${error.message}`, error);
+  const onClose = () => fail("The connection broke");
+  if (stream.readableEnded) return Promise.resolve(Buffer.alloc(0));
+  stream.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onError);
+  if (stream.destroyed) onClose();
+  return promise;
 }

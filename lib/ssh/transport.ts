@@ -326,7 +326,6 @@ export class Transport {
   #armRekey(ms: number, run: () => void): void {
     clearTimeout(this.#rekeyTimer);
     this.#rekeyTimer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
-    Deno.unrefTimer(this.#rekeyTimer);
   }
 
   #startKeepAlive({ intervalMs, countMax }: KeepAlive): void {
@@ -342,7 +341,6 @@ export class Transport {
         this.send(keepAlive());
       }
     }, intervalMs);
-    Deno.unrefTimer(this.#keepAliveTimer);
   }
 
   #fail(error: unknown): void {
