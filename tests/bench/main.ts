@@ -6,7 +6,7 @@ import { Cluster } from "../harness/cluster.ts";
 import { formatRow, type Row } from "./measure.ts";
 import { latency } from "./latency.ts";
 import { OpenSsh } from "./openssh.ts";
-import { OsUser } from "./os_user.ts";
+import { OsUser } from "../harness/os_user.ts";
 import { rate } from "./rate.ts";
 import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
@@ -26,11 +26,9 @@ for (const name of wanted) {
 
 const rows: Row[] = [];
 {
+  await using user = await OsUser.add();
   await using cluster = await Cluster.allInOne({ secondFactor: "off" });
-  const home = `${cluster.dir}/bench-home`;
-  await Deno.mkdir(home);
   await Deno.chmod(cluster.dir, 0o755);
-  await using user = await OsUser.add(home);
   const openssh_dir = `${cluster.dir}/openssh`;
   await Deno.mkdir(openssh_dir);
   await using openssh = await OpenSsh.start(openssh_dir, user.name);

@@ -69,6 +69,7 @@ export class Person {
 /** Daemons of one cluster on this machine, in a directory of their own. */
 export class Cluster {
   readonly daemons = new Map<string, Daemon>();
+  readonly #runsAs = new Map<string, string>();
   #pin: string | undefined;
 
   private constructor(
@@ -130,13 +131,14 @@ export class Cluster {
   /** Starts a daemon that only serves as a node of this cluster. */
   async startNode(
     name: string,
-    options: { teleport?: string; ssh?: string; port?: number; key?: string } = {},
+    options: { teleport?: string; ssh?: string; port?: number; key?: string; as?: string } = {},
   ): Promise<Daemon> {
     const ports = { ...this.ports, node: options.port ?? freePort() };
     return await this.start(options.key ?? name, ["node"], {
       nodename: name,
       ports,
       ...(options.teleport ? { teleport: options.teleport } : {}),
+      ...(options.as ? { as: options.as } : {}),
       ssh: options.ssh ?? `labels:\n    env: test\n    name: ${name}`,
     });
   }
@@ -152,6 +154,8 @@ export class Cluster {
       auth?: string;
       proxy?: string;
       ssh?: string;
+      /** The OS user that the daemon runs as, in place of the test's own. */
+      as?: string;
     },
   ): Promise<Daemon> {
     const { ports } = options;
@@ -184,12 +188,16 @@ ssh_service:
   ${options.ssh ?? ""}
 `,
     );
+    if (options.as) {
+      await must(["chown", `${options.as}:`, `${this.dir}/${key}`, `${this.dir}/${key}.yaml`]);
+      this.#runsAs.set(key, options.as);
+    }
     return await this.restart(key);
   }
 
   /** Starts a daemon again, with the configuration it had. */
   async restart(key: string): Promise<Daemon> {
-    const daemon = Daemon.start(["-c", `${this.dir}/${key}.yaml`]);
+    const daemon = Daemon.start(["-c", `${this.dir}/${key}.yaml`], {}, this.#runsAs.get(key));
     this.daemons.set(key, daemon);
     await daemon.logged(/teleport is ready/i);
     return daemon;

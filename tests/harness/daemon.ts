@@ -21,11 +21,14 @@ export class Daemon {
     });
   }
 
-  /** Starts the compiled daemon with `teleport start` and these arguments. */
-  static start(args: string[], env: Record<string, string> = {}): Daemon {
+  /** Starts the compiled daemon with `teleport start` and these arguments, as an OS user if told. */
+  static start(args: string[], env: Record<string, string> = {}, user?: string): Daemon {
+    const [command, ...before] = user
+      ? ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--init-groups", bin("teleport")]
+      : [bin("teleport")];
     return new Daemon(
-      new Deno.Command(bin("teleport"), {
-        args: ["start", ...args],
+      new Deno.Command(command!, {
+        args: [...before, "start", ...args],
         env,
         stdin: "null",
         stdout: "piped",
