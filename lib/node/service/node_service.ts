@@ -7,6 +7,7 @@ import { formatAddr, normalizeIp, parseAddr } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import { VERSION } from "../../base/version.ts";
 import type { Config } from "../../config/mod.ts";
+import { advertisedHost } from "../../host/addresses.ts";
 import { AuditQueue } from "../../host/audit_queue.ts";
 import type { AuthConnection } from "../../host/auth_connection.ts";
 import { ClusterCache } from "../../host/cache.ts";
@@ -15,7 +16,6 @@ import { Heartbeat } from "../../host/heartbeat.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import type { Node } from "../../resources/types.ts";
 import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.ts";
-import { advertisedAddr } from "./address.ts";
 import { Authorizer, type NodeUser } from "./authorizer.ts";
 import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
@@ -26,7 +26,7 @@ export interface NodeOptions {
   /** The host's identity with role Node, as it is now. */
   readonly identity: () => HostIdentity;
   /** The node's own connection to the auth service. */
-  readonly auth: Pick<AuthConnection, "api" | "call" | "state" | "onState">;
+  readonly auth: Pick<AuthConnection, "api" | "call" | "state" | "away">;
   /** Command line that runs this program, up to its verb. */
   readonly teleportCommand: readonly string[];
   readonly clock?: Clock;
@@ -96,7 +96,10 @@ export class NodeService {
     this.#facts = {
       hostId,
       hostname: config.nodename,
-      addr: advertisedAddr(config, this.addr),
+      addr: formatAddr({
+        host: advertisedHost(config.advertiseIp, this.addr.hostname),
+        port: this.addr.port,
+      }),
       labels: () => parts.labels.current,
     };
     this.#authorizer = new Authorizer({
@@ -149,7 +152,7 @@ export class NodeService {
     this.#server.serve(listener).catch((error) => {
       log("node").error("The SSH port has failed", { error: messageOf(error) });
     });
-    await Promise.race([this.#heartbeat.announced, whenAway(this.#options.auth)]);
+    await Promise.race([this.#heartbeat.announced, this.#options.auth.away()]);
   }
 
   #makeServer(): SshServer<NodeUser> {
@@ -234,18 +237,6 @@ export class NodeService {
       },
     };
   }
-}
-
-/** Resolves when an attempt to reach the auth service has failed. */
-function whenAway(auth: NodeOptions["auth"]): Promise<void> {
-  if (auth.state.status === "away") return Promise.resolve();
-  return new Promise((resolve) => {
-    const stop = auth.onState((state) => {
-      if (state.status !== "away") return;
-      stop();
-      resolve();
-    });
-  });
 }
 
 function closeQuietly(listener: Deno.TcpListener): void {

@@ -3,12 +3,15 @@
  * system lets its user do; there is no rule of its own.
  */
 import { BadParameter } from "../../base/errors.ts";
-import { OsError, strerror } from "../os/libc.ts";
-import { FXP, maxSftpData, maxSftpPacket, SFTP_OPEN, SFTP_STATUS } from "../../ssh/sftp_wire.ts";
+import { OsError } from "../os/libc.ts";
+import { FXP, maxSftpData, maxSftpPacket, SFTP_STATUS } from "../../ssh/sftp_wire.ts";
 import { applyAttributes, longFields, readAttributes, writeAttributes } from "./attributes.ts";
 import type { SftpReport } from "./audit.ts";
+import { copyData } from "./copy.ts";
 import { type Handle, Handles, MAX_HANDLES, nextName } from "./handles.ts";
+import { openFlags } from "./open_flags.ts";
 import { expandPath, homeDirectory, resolvePath } from "./paths.ts";
+import { statusOf, textOf } from "./status.ts";
 import * as sys from "../os/fs.ts";
 import { type ReplyWriter, RequestReader } from "./wire.ts";
 
@@ -252,27 +255,10 @@ export class SftpServer {
 
   /** copy-data: from one open file into another, without the bytes going to the client. */
   #copy(id: number, r: RequestReader): void {
-    const from = this.#handles.file(r.string());
-    let readAt = offsetOf(r);
-    let left = r.u64();
-    const toEnd = left === 0n;
-    const to = this.#handles.file(r.string());
-    let writeAt = offsetOf(r);
-    if (from === to && (toEnd || overlap(readAt, writeAt, left))) {
-      throw new OsError("copy-data", sys.EINVAL);
-    }
-    const buffer = new Uint8Array(256 * 1024);
-    while (toEnd || left > 0n) {
-      const want = toEnd || left > BigInt(buffer.length) ? buffer.length : Number(left);
-      const n = sys.pread(from.fd, buffer.subarray(0, want), readAt);
-      if (n === 0) break;
-      sys.pwriteAll(to.fd, buffer.subarray(0, n), writeAt);
-      readAt += BigInt(n);
-      writeAt += BigInt(n);
-      left -= BigInt(n);
-      from.bytesRead += n;
-      to.bytesWritten += n;
-    }
+    const from = { file: this.#handles.file(r.string()), offset: offsetOf(r) };
+    const length = r.u64();
+    const to = { file: this.#handles.file(r.string()), offset: offsetOf(r) };
+    copyData(from, to, length);
     this.#ok(id);
   }
 
@@ -383,10 +369,6 @@ const STATVFS_FLAGS = 9;
 const MAX_IDS = 1024;
 const MAX_USER_NAME = 64;
 
-function overlap(a: bigint, b: bigint, length: bigint): boolean {
-  return a < b + length && b < a + length;
-}
-
 /** @throws OsError EINVAL beyond what the system can address */
 function offsetOf(r: RequestReader): bigint {
   const offset = r.u64();
@@ -401,38 +383,6 @@ function pathOf(r: RequestReader): Uint8Array {
 }
 
 const DOT = new TextEncoder().encode(".");
-
-function openFlags(wire: number): number {
-  const { READ, WRITE, APPEND, CREATE, TRUNCATE, EXCLUSIVE } = SFTP_OPEN;
-  const both = READ | WRITE;
-  const access = (wire & both) === both ? sys.O_RDWR : (wire & WRITE) !== 0 ? sys.O_WRONLY : 0;
-  return access |
-    ((wire & APPEND) !== 0 ? sys.O_APPEND : 0) |
-    ((wire & CREATE) !== 0 ? sys.O_CREAT : 0) |
-    ((wire & TRUNCATE) !== 0 ? sys.O_TRUNC : 0) |
-    ((wire & EXCLUSIVE) !== 0 ? sys.O_EXCL : 0);
-}
-
-const NO_SUCH_FILE = new Set([2, 9, 20, 40]); // ENOENT EBADF ENOTDIR ELOOP
-const PERMISSION_DENIED = new Set([1, 13, 14, 30]); // EPERM EACCES EFAULT EROFS
-const BAD_MESSAGE = new Set([22, 36]); // EINVAL ENAMETOOLONG
-const OP_UNSUPPORTED = new Set([38, 95]); // ENOSYS ENOTSUP
-
-/** The protocol's few statuses, given out as OpenSSH does. */
-function statusOf(error: unknown): number {
-  if (!(error instanceof OsError)) return SFTP_STATUS.BAD_MESSAGE;
-  const { errno } = error;
-  if (NO_SUCH_FILE.has(errno)) return SFTP_STATUS.NO_SUCH_FILE;
-  if (PERMISSION_DENIED.has(errno)) return SFTP_STATUS.PERMISSION_DENIED;
-  if (BAD_MESSAGE.has(errno)) return SFTP_STATUS.BAD_MESSAGE;
-  if (OP_UNSUPPORTED.has(errno)) return SFTP_STATUS.OP_UNSUPPORTED;
-  return SFTP_STATUS.FAILURE;
-}
-
-function textOf(error: unknown): string {
-  if (error instanceof OsError) return strerror(error.errno);
-  return error instanceof Error ? error.message : String(error);
-}
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

@@ -350,6 +350,23 @@ Deno.test("reading gives what is there, then the end", () =>
     wire.server.end();
   }));
 
+Deno.test("copy-data copies between open files, and not onto what it has yet to read", () =>
+  inTempDir((dir) => {
+    Deno.writeTextFileSync(`${dir}/f`, "0123456789");
+    const wire = new Wire();
+    const file = wire.open(`${dir}/f`, 3);
+    const copy = (from: bigint, length: bigint, to: bigint) =>
+      wire.status(
+        FXP.EXTENDED,
+        ...[str("copy-data"), str(file), u64(from), u64(length), str(file), u64(to)],
+      );
+    assert.equal(copy(0n, 3n, 5n), SFTP_STATUS.OK);
+    assert.equal(Deno.readTextFileSync(`${dir}/f`), "0123401289");
+    assert.equal(copy(0n, 6n, 5n), SFTP_STATUS.BAD_MESSAGE);
+    assert.equal(copy(0n, 0n, 100n), SFTP_STATUS.BAD_MESSAGE);
+    wire.server.end();
+  }));
+
 Deno.test("exclusive creation does not follow or replace what is there", () =>
   inTempDir((dir) => {
     Deno.symlinkSync(`${dir}/target`, `${dir}/link`);
