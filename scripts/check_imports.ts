@@ -94,14 +94,12 @@ const owners: Record<string, readonly string[]> = {
   "zod": ["lib/resources/", "lib/api/", "lib/config/", "lib/audit/", "lib/proxy/"],
   "yaml": ["lib/resources/yaml.ts"],
   "re2js": ["lib/access/"],
-  "json-rpc-2.0": ["lib/api/"],
   "hono": ["lib/proxy/"],
   "commander": ["lib/cli/"],
   "cli-table3": ["lib/cli/"],
   "qrcode": ["lib/cli/"],
   "@types/qrcode": ["lib/cli/"],
   "ipaddr.js": ["lib/base/net.ts"],
-  "@logtape/logtape": ["lib/base/log.ts"],
   "esbuild": ["scripts/"],
 };
 

@@ -145,7 +145,7 @@ async function runCommand({ name, argv }: Command, isTest: boolean): Promise<Cou
     say("test", `${name}: ok${isTest ? `, ${found.passed} passed` : ""} (${took})`);
   } else {
     await Deno.stderr.write(new TextEncoder().encode(isTest ? failuresOf(output) : output));
-    const how = timedOut ? "TIMED OUT" : "FAILED";
+    const how = timedOut ? "TIMED OUT" : status.signal ? `ENDED BY ${status.signal}` : "FAILED";
     say("test", `${name}: ${how} (${took}); all of its output is in ${log}`);
   }
   return { passed: found.passed, failed };
