@@ -34,7 +34,7 @@ export class FakeAuth {
   readonly heartbeats: Node[] = [];
   readonly resources: AnyResource[];
   state: AuthState = { status: "connected", address: "test", sinceMs: 0 };
-  readonly #listeners = new Set<(state: AuthState) => void>();
+  readonly #away = Promise.withResolvers<void>();
   readonly #watches = new Set<(event: WatchEvent) => void>();
 
   constructor(resources: AnyResource[]) {
@@ -48,10 +48,7 @@ export class FakeAuth {
       get state() {
         return (this as unknown as { getState(): AuthState }).getState();
       },
-      onState: (listener: (state: AuthState) => void) => {
-        this.#listeners.add(listener);
-        return () => this.#listeners.delete(listener);
-      },
+      away: () => this.#away.promise,
       api: async ({ signal }: { signal?: AbortSignal }) => {
         if (this.state.status !== "connected") {
           await new Promise((_, reject) =>
@@ -66,7 +63,7 @@ export class FakeAuth {
 
   goAway(): void {
     this.state = { status: "away", sinceMs: 0, error: "the test says so" };
-    for (const listener of this.#listeners) listener(this.state);
+    this.#away.resolve();
   }
 
   put(resource: AnyResource): void {
