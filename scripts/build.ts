@@ -171,7 +171,7 @@ async function compile(
 /** One hash over everything that can change a bundle, tests left out. */
 async function hashOfSources(): Promise<string> {
   const files = ["deno.json", "deno.lock"];
-  for (const dir of ["cmd", "lib", "scripts", "web"]) {
+  for (const dir of ["cmd", "lib", "scripts"]) {
     files.push(...await filesBelow(join(root, dir), dir));
   }
   const hash = createHash("sha256");
