@@ -1,6 +1,6 @@
 /** A join token as people see it: with the command for the new host. */
 import { formatAddr, parseAddr } from "../../lib/base/net.ts";
-import type { Config } from "../../lib/config/mod.ts";
+import { advertisedHost } from "../../lib/host/addresses.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { printData } from "../../lib/cli/output.ts";
 import type { Session } from "./connect.ts";
@@ -61,15 +61,8 @@ function publicAuthAddress({ address, config }: Session, flags: Flags): string {
   const { port } = parseAddr(address);
   const named = config.auth.publicAddrs[0];
   if (named !== undefined) return formatAddr(parseAddr(named, port));
-  return formatAddr({ host: advertised(config), port });
-}
-
-function advertised(config: Config): string {
-  if (config.advertiseIp) return config.advertiseIp;
-  const { host } = parseAddr(config.auth.listenAddr);
-  if (host !== "0.0.0.0" && host !== "::") return host;
-  const own = Deno.networkInterfaces()
-    .filter(({ address }) => !/^(127\.|::1$|fe80:|169\.254\.)/.test(address))
-    .sort((a, b) => a.family.localeCompare(b.family));
-  return own[0]?.address ?? "127.0.0.1";
+  return formatAddr({
+    host: advertisedHost(config.advertiseIp, parseAddr(config.auth.listenAddr).host),
+    port,
+  });
 }

@@ -80,6 +80,18 @@ export class AuthConnection {
     return this.#state;
   }
 
+  /** Resolves when an attempt to reach the auth service has failed; at once while it is away. */
+  away(): Promise<void> {
+    if (this.#state.status === "away") return Promise.resolve();
+    return new Promise((resolve) => {
+      const stop = this.onState(({ status }) => {
+        if (status !== "away") return;
+        stop();
+        resolve();
+      });
+    });
+  }
+
   /** Calls the listener at each change; the answer takes it off again. */
   onState(listener: (state: AuthState) => void): () => void {
     this.#listeners.add(listener);

@@ -1,7 +1,8 @@
 /** What the proxy says of itself: to clients by the web API, to the cluster by its heartbeat. */
-import { formatAddr, isIpAddress, parseAddr } from "../base/net.ts";
+import { formatAddr, parseAddr } from "../base/net.ts";
 import { VERSION } from "../base/version.ts";
 import type { Config } from "../config/mod.ts";
+import { advertisedHost, interfaceAddresses, isUnspecified } from "../host/addresses.ts";
 import type { Proxy } from "../resources/types.ts";
 
 /** Oldest client that this proxy talks to. */
@@ -47,7 +48,7 @@ export function proxyResource(config: Config, hostId: string, sshAddr: string): 
     version: "v2",
     metadata: { name: hostId, namespace: "default", labels: {} },
     spec: {
-      addr: formatAddr({ host: advertisedIp(config, parseAddr(sshAddr).host), port }),
+      addr: formatAddr({ host: advertisedHost(config.advertiseIp, parseAddr(sshAddr).host), port }),
       public_addr: withPort(publicAddr, DEFAULT_WEB_PORT),
       hostname: config.nodename,
       cmd_labels: {},
@@ -79,24 +80,6 @@ export function proxyNames(config: Config): string[] {
       "::1",
     ]),
   ];
-}
-
-function advertisedIp(config: Config, listenHost: string): string {
-  if (config.advertiseIp) return config.advertiseIp;
-  if (isIpAddress(listenHost) && !isUnspecified(listenHost)) return listenHost;
-  return interfaceAddresses()[0] ?? "127.0.0.1";
-}
-
-/** This machine's own addresses, those of IPv4 first, without loopback and link-local ones. */
-function interfaceAddresses(): string[] {
-  return Deno.networkInterfaces()
-    .filter(({ address, name }) => !/^(127\.|::1$|fe80:|169\.254\.)/.test(address) && name !== "lo")
-    .sort((a, b) => a.family.localeCompare(b.family))
-    .map(({ address }) => address);
-}
-
-function isUnspecified(host: string): boolean {
-  return host === "0.0.0.0" || host === "::" || host === "";
 }
 
 function withPort(addr: string, port: number): string {

@@ -26,7 +26,10 @@ export interface ProxyOptions {
   /** The host's identity with role Proxy, as it is now; its `tls` is what HTTPS shows. */
   readonly identity: () => HostIdentity;
   /** The proxy's own connection to the auth service; its servers are where `proxy:@cluster` leads. */
-  readonly auth: Pick<AuthConnection, "api" | "call" | "state" | "onState" | "authServers">;
+  readonly auth: Pick<
+    AuthConnection,
+    "api" | "call" | "state" | "onState" | "away" | "authServers"
+  >;
   /** One is made, and kept below data_dir, when omitted. */
   readonly cache?: ClusterCache;
   /** A queue to the auth service is made when omitted. */
@@ -131,7 +134,7 @@ export class ProxyService {
       describe: () => proxyResource(config, identity().hostId, formatNetAddr(this.sshAddr)),
       announce: (proxy, signal) => auth.call("proxies.heartbeat", { proxy }, { signal }),
     });
-    this.ready = Promise.race([this.#heartbeat.announced, whenAway(auth)]);
+    this.ready = Promise.race([this.#heartbeat.announced, auth.away()]);
     this.ready.catch(() => {});
     this.#certificateTimer = setInterval(() => this.#checkCertificate(), CERTIFICATE_CHECK_MS);
     Deno.unrefTimer(this.#certificateTimer);
@@ -268,18 +271,6 @@ function followState(
     return Promise.resolve();
   });
   return () => connected ? Date.now() : seenMs;
-}
-
-/** Resolves when an attempt to reach the auth service has failed. */
-function whenAway(auth: ProxyOptions["auth"]): Promise<void> {
-  if (auth.state.status === "away") return Promise.resolve();
-  return new Promise((resolve) => {
-    const stop = auth.onState((state) => {
-      if (state.status !== "away") return;
-      stop();
-      resolve();
-    });
-  });
 }
 
 function formatNetAddr(addr: Deno.NetAddr): string {
