@@ -20,7 +20,7 @@ import {
   MSG,
   OPEN_FAILURE,
 } from "./messages.ts";
-import { readUint32 } from "./packet_cipher.ts";
+import { readUint32 } from "./packet_reader.ts";
 import { Disconnect, type Transport } from "./transport.ts";
 
 export interface ChannelOptions {

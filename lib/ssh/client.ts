@@ -15,10 +15,10 @@ import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
 import { ClientAuth, type ClientCredential } from "./client_auth.ts";
 import { type ClientChannel, ClientSession } from "./client_session.ts";
 import { hostKeyAcceptor, type OfferedHost } from "./host_keys.ts";
+import type { KeepAlive } from "./liveness.ts";
 import { DISCONNECT, MSG, OPEN_FAILURE, requestFailure } from "./messages.ts";
 import { type PtyRequest, writePty } from "./pty.ts";
-import { type KeepAlive, Transport, type TransportHandler } from "./transport.ts";
-import { Disconnect } from "./transport.ts";
+import { Disconnect, Transport, type TransportHandler } from "./transport.ts";
 
 export type { AgentSigner, ClientCredential } from "./client_auth.ts";
 export type { ClientChannel, ExitStatus } from "./client_session.ts";

@@ -102,12 +102,8 @@ export function publicKeyRequest(
     .bool(isSigned).string(algorithm).string(blob);
 }
 
-export function keepAlive(): Uint8Array {
+export function keepAliveRequest(): Uint8Array {
   return message(MSG.GLOBAL_REQUEST).string("keepalive@openssh.com").bool(true).bytes();
-}
-
-export function noMoreSessions(): Uint8Array {
-  return message(MSG.GLOBAL_REQUEST).string("no-more-sessions@openssh.com").bool(false).bytes();
 }
 
 export function requestFailure(): Uint8Array {

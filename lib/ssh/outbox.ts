@@ -18,7 +18,6 @@ export class Outbox {
   #used = 0;
   #writing = 0;
   #scheduled = false;
-  #held = false;
   #ending = false;
 
   /** @param onDrain called after a write, when the outbox is no longer full */
@@ -52,14 +51,8 @@ export class Outbox {
     return this.#buffer.subarray(start, start + size);
   }
 
-  /** While it is held, nothing is written. */
-  set held(held: boolean) {
-    this.#held = held;
-    if (!held) this.flush();
-  }
-
   flush(): void {
-    if (this.#writing > 0 || this.#held || this.#used === 0 || !this.#stream.writable) return;
+    if (this.#writing > 0 || this.#used === 0 || !this.#stream.writable) return;
     const buffer = this.#buffer;
     this.#writing = this.#used;
     this.#buffer = nothing;
@@ -78,7 +71,6 @@ export class Outbox {
   /** Ends the stream when all is written. */
   end(): void {
     this.#ending = true;
-    this.#held = false;
     this.flush();
     if (this.pending === 0) this.#end();
   }

@@ -10,6 +10,7 @@ import { signatureAlgorithms } from "./algorithms.ts";
 import type { Channel } from "./channel.ts";
 import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
 import type { PeerAddress } from "./client_address.ts";
+import type { KeepAlive } from "./liveness.ts";
 import {
   authSuccess,
   DISCONNECT,
@@ -24,7 +25,6 @@ import { ServerSession, type SessionHandlers } from "./server_session.ts";
 import { relay } from "./stream.ts";
 import {
   Disconnect,
-  type KeepAlive,
   Transport,
   type TransportHandler,
   type TransportOptions,

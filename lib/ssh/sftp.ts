@@ -2,7 +2,8 @@
  * SFTP version 3. The codec is our own: ssh2's cannot announce extensions, reads names lossily and
  * is bound to its own channels.
  */
-export { SftpClient, SftpFile } from "./sftp_client.ts";
+export { SftpClient } from "./sftp_client.ts";
+export { SftpFile } from "./sftp_file.ts";
 export { type SftpHandler, SftpServer, sftpStatusOf } from "./sftp_server.ts";
 export {
   SFTP_OPEN,

@@ -8,7 +8,8 @@ import type { PrivateKey, SignatureAlgorithm } from "../sshwire/keys.ts";
 import { ciphers, compressions, hostKeyAlgorithms, kexAlgorithms, macs } from "./algorithms.ts";
 import { Engine, type EngineHostKey } from "./internals.ts";
 import { publicKeyRequest, serviceRequest } from "./messages.ts";
-import { PlainReader, PlainWriter } from "./packet_cipher.ts";
+import { PlainReader } from "./packet_reader.ts";
+import { PlainWriter } from "./packet_writer.ts";
 import type { SshServer } from "./server.ts";
 import { streamPair, type TestIdentity } from "./testing.ts";
 

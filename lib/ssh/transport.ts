@@ -8,9 +8,11 @@ import { ConnectionProblem, messageOf, TeleportError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { WireReader } from "../sshwire/codec.ts";
 import { Engine, type EngineOptions, TransportFailure } from "./internals.ts";
-import { DISCONNECT, disconnect, keepAlive, MSG, unimplemented } from "./messages.ts";
+import { DISCONNECT, disconnect, keepAliveRequest, MSG, unimplemented } from "./messages.ts";
+import { Head } from "./head.ts";
+import { type KeepAlive, Liveness } from "./liveness.ts";
 import { Outbox } from "./outbox.ts";
-import { maxPacketAfterAuth } from "./packet_cipher.ts";
+import { maxPacketAfterAuth } from "./packet_reader.ts";
 
 export interface TransportOptions extends Pick<EngineOptions, "algorithms" | "ident"> {
   hostKeys?: EngineOptions["hostKeys"];
@@ -39,17 +41,6 @@ export class Disconnect extends Error {
   }
 }
 
-export interface KeepAlive {
-  /** Milliseconds of silence after which the peer is asked whether it is there; 0 for never. */
-  intervalMs: number;
-  /** So many unanswered questions end the connection. */
-  countMax: number;
-}
-
-/** RFC 4253 §4.2: 255 bytes with CR and LF. */
-const maxIdent = 255;
-/** What a server may say before its identification line. */
-const maxGreeting = 64 * 1024;
 /** How long our KEXINIT waits for the peer's: both then leave with data, not before a delayed ACK. */
 const kexInitHoldMs = 15;
 /** A peer that does not finish a key exchange that was begun is gone. */
@@ -69,16 +60,11 @@ export class Transport {
   readonly #engine: Engine;
   readonly #outbox: Outbox;
   readonly #isServer: boolean;
-  /** Bytes from the peer before its identification line is complete. */
-  #head: Buffer | undefined;
-  #ident = "";
-  /** Bytes of the lines before it. */
-  #greeting = 0;
+  readonly #head: Head;
+  #isReleased = false;
   #holdTimer: ReturnType<typeof setTimeout> | undefined;
   #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
-  #keepAliveTimer: ReturnType<typeof setInterval> | undefined;
-  #lastHeard = 0;
-  #unanswered = 0;
+  readonly #liveness = new Liveness();
   /** Messages above the transport that wait for a key exchange to end. */
   #waiting: Uint8Array[] = [];
   #isAuthenticated = false;
@@ -92,6 +78,7 @@ export class Transport {
     this.#options = options;
     this.#handler = handler;
     this.#isServer = options.hostKeys !== undefined;
+    this.#head = new Head(this.#isServer);
     this.#outbox = new Outbox(stream, () => this.#onDrain());
     this.#engine = new Engine({
       ident: options.ident,
@@ -124,7 +111,7 @@ export class Transport {
 
   /** The peer's software and comment, e.g. "OpenSSH_9.2p1 Debian-2". */
   get peerVersion(): string {
-    return printable(this.#ident.slice(this.#ident.indexOf("-", 4) + 1));
+    return printable(this.#head.software);
   }
 
   get negotiated(): Engine["negotiated"] {
@@ -170,7 +157,14 @@ export class Transport {
   authenticated(keepAlive: KeepAlive): void {
     this.#isAuthenticated = true;
     this.#engine.packetLimit = maxPacketAfterAuth;
-    if (keepAlive.intervalMs > 0) this.#startKeepAlive(keepAlive);
+    this.#liveness.start(keepAlive, {
+      ask: () => this.send(keepAliveRequest()),
+      giveUp: () =>
+        this.#close(
+          new ConnectionProblem("The other side does not answer any more"),
+          disconnect(DISCONNECT.CONNECTION_LOST, "Timeout: no answer"),
+        ),
+    });
   }
 
   /** Tells the peer why, and closes. */
@@ -190,11 +184,10 @@ export class Transport {
 
   #onData(chunk: Buffer): void {
     if (this.#isClosed) return;
-    this.#lastHeard = performance.now();
-    this.#unanswered = 0;
+    this.#liveness.heard();
     try {
-      if (this.#ident === "" || this.#head) this.#readHead(chunk);
-      else this.#engine.parse(chunk);
+      if (this.#isReleased) this.#engine.parse(chunk);
+      else this.#readHead(chunk);
     } catch (error) {
       this.#fail(error);
     }
@@ -207,54 +200,24 @@ export class Transport {
     }
   }
 
-  /** Collects the identification line and, at a server, the packet behind it. */
+  /** Until there is an identification line and, at a server, the packet behind it. */
   #readHead(chunk: Buffer): void {
-    let head = this.#head ? Buffer.concat([this.#head, chunk]) : chunk;
-    this.#head = head;
-    while (this.#ident === "") {
-      const end = head.indexOf(10);
-      const line = head.subarray(0, end < 0 ? head.length : end).toString("latin1").replace(
-        /\r$/,
-        "",
-      );
-      if (end < 0) {
-        const limit = this.#isServer || line.startsWith("SSH-") ? maxIdent : maxGreeting;
-        if (head.length > limit || !couldBeIdent(line, this.#isServer)) this.#refuseIdent();
-        return;
-      }
-      if (/^SSH-(?:2\.0|1\.99)-[\x21-\x7e]/.test(line) && line.length + 2 <= maxIdent) {
-        this.#ident = line;
-        if (this.#isServer) this.#holdTimer = setTimeout(() => this.#release(), kexInitHoldMs);
-      } else if (this.#isServer || line.startsWith("SSH-")) {
-        this.#refuseIdent();
-      } else {
-        this.#greeting += end + 1;
-        if (this.#greeting > maxGreeting) this.#refuseIdent();
-        this.#head = head = head.subarray(end + 1);
-      }
+    const state = this.#head.push(chunk);
+    if (state === "wrong") {
+      if (this.#isServer) this.#engine.write(Buffer.from("Invalid SSH identification string.\r\n"));
+      throw new TransportFailure("The other side does not speak SSH 2");
     }
-    // ssh2 answers the line with our KEXINIT: the line waits for the peer's.
-    const packetAt = head.indexOf(10) + 1;
-    const isComplete = head.length >= packetAt + 4 &&
-      head.length >= packetAt + 4 + head.readUInt32BE(packetAt);
-    if (!this.#isServer || isComplete || head.length > maxIdent + 35_000) this.#release();
+    if (state === "line") this.#holdTimer ??= setTimeout(() => this.#release(), kexInitHoldMs);
+    if (state === "packet" || (state === "line" && !this.#isServer)) this.#release();
   }
 
-  #refuseIdent(): never {
-    if (this.#isServer) this.#engine.write(Buffer.from("Invalid SSH identification string.\r\n"));
-    throw new TransportFailure("The other side does not speak SSH 2");
-  }
-
+  /** ssh2 answers the line with our KEXINIT. */
   #release(): void {
     clearTimeout(this.#holdTimer);
-    const head = this.#head;
-    if (!head || this.#isClosed) return;
-    this.#head = undefined;
+    if (this.#isReleased || this.#isClosed) return;
+    this.#isReleased = true;
     try {
-      const end = head.indexOf(10) + 1;
-      this.#engine.parse(
-        Buffer.concat([Buffer.from(`${this.#ident}\r\n`, "latin1"), head.subarray(end)]),
-      );
+      this.#engine.parse(this.#head.take());
     } catch (error) {
       this.#fail(error);
     }
@@ -328,21 +291,6 @@ export class Transport {
     this.#rekeyTimer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
   }
 
-  #startKeepAlive({ intervalMs, countMax }: KeepAlive): void {
-    this.#keepAliveTimer = setInterval(() => {
-      if (performance.now() - this.#lastHeard < intervalMs * 0.9) return;
-      if (this.#unanswered >= countMax) {
-        this.#close(
-          new ConnectionProblem("The other side does not answer any more"),
-          disconnect(DISCONNECT.CONNECTION_LOST, "Timeout: no answer"),
-        );
-      } else {
-        this.#unanswered++;
-        this.send(keepAlive());
-      }
-    }, intervalMs);
-  }
-
   #fail(error: unknown): void {
     if (error instanceof Disconnect) {
       this.#close(
@@ -375,11 +323,11 @@ export class Transport {
 
   #close(error: TeleportError | undefined, farewell?: Uint8Array): void {
     if (this.#isClosed) return;
-    if (farewell && this.#ident !== "") this.#engine.send(farewell);
+    if (farewell && this.#head.isComplete) this.#engine.send(farewell);
     this.#isClosed = true;
     clearTimeout(this.#holdTimer);
     clearTimeout(this.#rekeyTimer);
-    clearInterval(this.#keepAliveTimer);
+    this.#liveness.stop();
     this.#waiting = [];
     this.#engine.close();
     this.#outbox.end();
@@ -402,8 +350,4 @@ export class Transport {
     });
     if (stream.readableEnded) stream.once("finish", () => stream.destroy());
   }
-}
-
-function couldBeIdent(line: string, isServer: boolean): boolean {
-  return !isServer || "SSH-".startsWith(line.slice(0, 4));
 }

@@ -2,16 +2,10 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { equalBytes } from "../base/bytes.ts";
-import { type GcmContext, type GcmName, libcryptoGcm } from "./libcrypto.ts";
-import {
-  GcmReader,
-  GcmWriter,
-  maxPacketBeforeAuth,
-  NodeGcm,
-  type PacketReader,
-  PlainReader,
-  PlainWriter,
-} from "./packet_cipher.ts";
+import { type GcmContext, type GcmName, NodeGcm } from "./gcm.ts";
+import { libcryptoGcm } from "./libcrypto.ts";
+import { GcmReader, maxPacketBeforeAuth, type PacketReader, PlainReader } from "./packet_reader.ts";
+import { GcmWriter, PlainWriter } from "./packet_writer.ts";
 
 const names: GcmName[] = ["aes-128-gcm", "aes-256-gcm"];
 const keyOf = (name: GcmName) => new Uint8Array(name === "aes-128-gcm" ? 16 : 32).fill(7);
