@@ -4,7 +4,7 @@ import type { HostPort } from "../../lib/base/net.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import { openTerminal } from "../../lib/cli/prompt.ts";
-import { ClusterClient } from "../../lib/client/cluster_client.ts";
+import type { ClusterClient } from "../../lib/client/cluster_client.ts";
 import { type ClientIdentity, endOf, isExpired, userOf } from "../../lib/client/identity.ts";
 import { readIdentityFile } from "../../lib/client/identity_file.ts";
 import { keyPaths, readIdentity } from "../../lib/client/keystore.ts";
@@ -14,6 +14,7 @@ import {
   readCurrentProfile,
   readProfile,
 } from "../../lib/client/profile.ts";
+import { dialTcp } from "../../lib/ssh/stream.ts";
 import {
   defaultSshPort,
   defaultWebPort,
@@ -52,7 +53,11 @@ export async function connectCluster(
 ): Promise<{ cluster: ClusterClient; credentials: Credentials }> {
   const credentials = await findCredentials(flags, useAgent);
   const { identity, ssh } = credentials;
-  return { cluster: await ClusterClient.connect({ identity, address: ssh }), credentials };
+  // The code of SSH is loaded while the proxy answers the first packet.
+  const stream = dialTcp({ ...ssh });
+  stream.catch(() => {});
+  const { ClusterClient } = await import("../../lib/client/cluster_client.ts");
+  return { cluster: await ClusterClient.connect({ identity, address: ssh, stream }), credentials };
 }
 
 /** The profile that the flags name, or the one in use; undefined when there is none. */

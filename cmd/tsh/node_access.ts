@@ -4,12 +4,7 @@ import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import { openTerminal } from "../../lib/cli/prompt.ts";
 import type { ClusterClient } from "../../lib/client/cluster_client.ts";
-import {
-  connectNode,
-  type HostKeyPolicy,
-  type NodeTarget,
-  printableBanner,
-} from "../../lib/client/node_connection.ts";
+import type { HostKeyPolicy, NodeTarget } from "../../lib/client/node_connection.ts";
 import { formatLabels } from "../../lib/client/target.ts";
 import type { SshClient } from "../../lib/ssh/client.ts";
 import type { Credentials } from "./credentials.ts";
@@ -27,6 +22,7 @@ export interface NodeAccess {
 
 /** Connects to one node; its banner goes to stderr. */
 export async function openNode(access: NodeAccess, target: NodeTarget): Promise<SshClient> {
+  const { connectNode, printableBanner } = await import("../../lib/client/node_connection.ts");
   const banners: string[] = [];
   const client = await connectNode(access.cluster, target, {
     policy: hostKeyPolicy(access),

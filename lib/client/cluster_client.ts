@@ -57,12 +57,14 @@ export class ClusterClient implements Disposable {
   static async connect(options: {
     identity: ClientIdentity;
     address: HostPort;
+    /** A connection to `address` that is being made already. */
+    stream?: Promise<Duplex>;
     signal?: AbortSignal;
   }): Promise<ClusterClient> {
     const { identity, address, signal } = options;
     const where = `the proxy at ${formatAddr(address)}`;
     const abort = signal === undefined ? {} : { signal };
-    const stream = await dialTcp({ ...address, ...abort });
+    const stream = await (options.stream ?? dialTcp({ ...address, ...abort }));
     try {
       const ssh = await connectSsh({
         stream,
