@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { BadParameter, ConnectionProblem, LimitExceeded } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { WireReader, WireWriter } from "../sshwire/codec.ts";
-import { SftpFile } from "./sftp_file.ts";
+import { SftpFile, type SftpSession } from "./sftp_file.ts";
 import {
   FXP,
   maxSftpData,
@@ -26,7 +26,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-export class SftpClient {
+export class SftpClient implements SftpSession {
   readonly #stream: Duplex;
   readonly #waiting = new Map<number, Waiting>();
   readonly #extensions = new Set<string>();
@@ -89,7 +89,7 @@ export class SftpClient {
   }
 
   async setstat(path: string, attrs: SftpAttrs): Promise<void> {
-    await this.#do(FXP.SETSTAT, writeAttrs(new WireWriter().string(path), attrs));
+    await this.do(FXP.SETSTAT, writeAttrs(new WireWriter().string(path), attrs));
   }
 
   /**
@@ -117,20 +117,20 @@ export class SftpClient {
       if (error instanceof SftpError && error.status === SFTP_STATUS.EOF) return entries;
       throw error;
     } finally {
-      await this.#do(FXP.CLOSE, new WireWriter().string(handle)).catch(() => {});
+      await this.do(FXP.CLOSE, new WireWriter().string(handle)).catch(() => {});
     }
   }
 
   async mkdir(path: string, attrs: SftpAttrs = {}): Promise<void> {
-    await this.#do(FXP.MKDIR, writeAttrs(new WireWriter().string(path), attrs));
+    await this.do(FXP.MKDIR, writeAttrs(new WireWriter().string(path), attrs));
   }
 
   async rmdir(path: string): Promise<void> {
-    await this.#do(FXP.RMDIR, new WireWriter().string(path));
+    await this.do(FXP.RMDIR, new WireWriter().string(path));
   }
 
   async remove(path: string): Promise<void> {
-    await this.#do(FXP.REMOVE, new WireWriter().string(path));
+    await this.do(FXP.REMOVE, new WireWriter().string(path));
   }
 
   /** Replaces `to` where the server can. */
@@ -138,9 +138,9 @@ export class SftpClient {
     const paths = new WireWriter().string(from).string(to).bytes();
     const extension = "posix-rename@openssh.com";
     if (this.supports(extension)) {
-      await this.#do(FXP.EXTENDED, new WireWriter().string(extension).raw(paths));
+      await this.do(FXP.EXTENDED, new WireWriter().string(extension).raw(paths));
     } else {
-      await this.#do(FXP.RENAME, new WireWriter().raw(paths));
+      await this.do(FXP.RENAME, new WireWriter().raw(paths));
     }
   }
 
@@ -149,7 +149,7 @@ export class SftpClient {
   }
 
   async symlink(target: string, path: string): Promise<void> {
-    await this.#do(FXP.SYMLINK, new WireWriter().string(target).string(path));
+    await this.do(FXP.SYMLINK, new WireWriter().string(target).string(path));
   }
 
   /** The absolute path; "." is where a session starts. */
@@ -196,12 +196,8 @@ export class SftpClient {
     }
   }
 
-  /** For SftpFile. */
+  /** A request that is answered with a status. @throws SftpError */
   async do(type: number, fields: WireWriter): Promise<void> {
-    await this.#do(type, fields);
-  }
-
-  async #do(type: number, fields: WireWriter): Promise<void> {
     const error = statusError(await this.request(type, fields, FXP.STATUS));
     if (error.status !== SFTP_STATUS.OK) throw error;
   }

@@ -1,20 +1,29 @@
 /** An open file at an SFTP server: whole files in order, with a bounded look-ahead. */
 import { ConnectionProblem } from "../base/errors.ts";
-import { WireWriter } from "../sshwire/codec.ts";
-import type { SftpClient } from "./sftp_client.ts";
+import { type WireReader, WireWriter } from "../sshwire/codec.ts";
 import { FXP, readAttrs, SFTP_STATUS, type SftpAttrs, SftpError, writeAttrs } from "./sftp_wire.ts";
 
 /** Bytes asked for, or written, and not answered yet. */
 const inFlightBytes = 4 * 1024 * 1024;
 const maxInFlight = 64;
 
+/** What an open file needs of its session. */
+export interface SftpSession {
+  request(type: number, fields: WireWriter, expected: number): Promise<WireReader>;
+  /** A request that is answered with a status. */
+  do(type: number, fields: WireWriter): Promise<void>;
+  supports(extension: string): boolean;
+  readonly maxData: { read: number; write: number };
+  drained(): Promise<void>;
+}
+
 /** An open file. */
 export class SftpFile {
-  readonly #client: SftpClient;
+  readonly #client: SftpSession;
   readonly #handle: Uint8Array;
 
   /** Use SftpClient.open(). */
-  constructor(client: SftpClient, handle: Uint8Array) {
+  constructor(client: SftpSession, handle: Uint8Array) {
     this.#client = client;
     this.#handle = handle;
   }
