@@ -12,7 +12,7 @@ import { type LabelCommand, parseLabelsFlag } from "../resources/label_selector.
 import { assertLabelKey } from "../resources/names.ts";
 import { parseConfigText, readConfigText } from "./read_file.ts";
 import { assertAdvertiseIp, assertCaPin, type ConfigFile, parseListenAddr } from "./schema.ts";
-import { readSecret, readStaticToken } from "./secrets.ts";
+import { checkSecret, readStaticToken } from "./secrets.ts";
 import type { AuthConfig, Config, ConfigFlags, ProxyConfig, SshConfig } from "./types.ts";
 
 export const DEFAULT_DATA_DIR = "/var/lib/teleport";
@@ -61,8 +61,8 @@ async function build(
   const authServers = flags.authServers?.length ? flags.authServers : teleport?.auth_servers;
   const pidFile = flags.pidFile ?? teleport?.pid_file;
   const token = flags.token === undefined
-    ? teleport?.auth_token && await readSecret(at("teleport.auth_token"), teleport.auth_token)
-    : await readSecret("--token", flags.token);
+    ? teleport?.auth_token && checkSecret(at("teleport.auth_token"), teleport.auth_token)
+    : checkSecret("--token", flags.token);
   const caPin = flag("--ca-pin", flags.caPin, assertCaPin) ?? teleport?.ca_pin;
   const advertiseIp = flag("--advertise-ip", flags.advertiseIp, assertAdvertiseIp) ??
     teleport?.advertise_ip;

@@ -12,15 +12,24 @@ const maxSecretBytes = 4096;
  * @param what says in an error whose value it is; the value itself never appears in one
  * @throws BadParameter
  */
-export async function readSecret(what: string, value: string): Promise<string> {
-  const text = value.startsWith("/") ? (await readSecretFile(what, value)).trim() : value;
+async function readSecret(what: string, value: string): Promise<string> {
+  if (!value.startsWith("/")) return checkSecret(what, value);
+  return checkSecret(`${what} (from ${value})`, (await readSecretFile(what, value)).trim());
+}
+
+/**
+ * The value, or the path as it is: a host that has joined needs its token no more, and must start
+ * when the file is gone.
+ * @throws BadParameter
+ */
+export function checkSecret(what: string, value: string): string {
+  if (value.startsWith("/")) return value;
   try {
-    assertTokenName(text);
+    assertTokenName(value);
   } catch (e) {
-    const where = value.startsWith("/") ? `${what} (from ${value})` : what;
-    throw new BadParameter(`${where}: ${messageOf(e)}`);
+    throw new BadParameter(`${what}: ${messageOf(e)}`);
   }
-  return text;
+  return value;
 }
 
 /**

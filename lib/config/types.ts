@@ -10,7 +10,7 @@ export interface Config {
   /** Absolute. */
   dataDir: string;
   pidFile?: string;
-  /** Join token; what stood in a file is read. */
+  /** Join token, or the absolute path of the file that holds it. */
   authToken?: string;
   /** "sha256:" and 64 hexadecimal digits. */
   caPin?: string;
