@@ -24,6 +24,16 @@ Deno.test("a shell on a node through the proxy", async (t) => {
     }
   };
 
+  /** Starts a program that goes on, and waits until it is there to be interrupted. */
+  const startSleep = async (terminal: Terminal) => {
+    const seconds = 34_000 + Math.floor(Math.random() * 1000);
+    await terminal.enter(`sleep ${seconds}`);
+    await eventually(
+      "sleep to run",
+      async () => (await run(["pgrep", "-f", `^sleep ${seconds}$`])).code === 0,
+    );
+  };
+
   await t.step("vim edits and saves a file", () =>
     inShell(async (terminal) => {
       await terminal.enter(`vim -u NONE ${cluster.dir}/note.txt`);
@@ -50,14 +60,15 @@ Deno.test("a shell on a node through the proxy", async (t) => {
     "Ctrl-C ends a program, Ctrl-Z and fg hold and go on",
     () =>
       inShell(async (terminal) => {
-        await terminal.enter("sleep 1000");
+        await startSleep(terminal);
         await terminal.press("C-c");
         await terminal.enter("echo status $?");
         await terminal.shows(/^status 130$/m);
-        await terminal.enter("sleep 1000");
+        await startSleep(terminal);
         await terminal.press("C-z");
-        await terminal.shows(/Stopped\s+sleep 1000/);
-        await terminal.enter("fg");
+        await terminal.shows(/Stopped\s+sleep/);
+        await terminal.enter("clear; fg");
+        await terminal.shows(/^sleep \d/m);
         await terminal.press("C-c");
         await terminal.enter("jobs | wc -l");
         await terminal.shows(/^0$/m);
