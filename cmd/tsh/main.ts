@@ -2,6 +2,7 @@
  * tsh: the user's program. Each verb is loaded when it is used: `tsh version` and `tsh ssh` start
  * without the code of the others.
  */
+import process from "node:process";
 import { main, type Program } from "../../lib/cli/program.ts";
 import { globals } from "./globals.ts";
 
@@ -47,17 +48,9 @@ const program: Program = {
 
 /** Called as `ssh` or `scp`, by a link of that name, tsh behaves as that command. */
 function argv(): string[] {
-  const called = calledAs();
+  // Deno.execPath() has followed the link already.
+  const called = process.argv0.split("/").at(-1);
   return called === "ssh" || called === "scp" ? [called, ...Deno.args] : [...Deno.args];
-}
-
-/** The name by which this program was started; Deno.execPath() has followed the link already. */
-function calledAs(): string | undefined {
-  try {
-    return Deno.readTextFileSync("/proc/self/cmdline").split("\0")[0]?.split("/").at(-1);
-  } catch {
-    return undefined;
-  }
 }
 
 await main(program, argv());

@@ -16,20 +16,37 @@ export interface Prompter {
 
 const maxAnswerBytes = 4096;
 
+/** What a question needs of a terminal. */
+interface Tty {
+  read(buffer: Uint8Array): Promise<number | null>;
+  writeSync(bytes: Uint8Array): number;
+  setRaw(on: boolean): void;
+  close(): void;
+}
+
 /** The controlling terminal, or undefined where the process has none. Close it by `using`. */
 export function openTerminal(): TerminalPrompter | undefined {
   try {
     return new TerminalPrompter(Deno.openSync("/dev/tty", { read: true, write: true }));
   } catch {
-    return undefined;
+    // No terminal, or a program that was compiled without the permission to open devices: then
+    // stdin will do, when it is one.
+    return Deno.stdin.isTerminal() ? new TerminalPrompter(standardStreams) : undefined;
   }
 }
 
+const standardStreams: Tty = {
+  read: (buffer) => Deno.stdin.read(buffer),
+  writeSync: (bytes) => Deno.stderr.writeSync(bytes),
+  setRaw: (on) => Deno.stdin.setRaw(on),
+  close: () => {},
+};
+
 export class TerminalPrompter implements Prompter, Disposable {
-  readonly #tty: Deno.FsFile;
+  readonly #tty: Tty;
   readonly #typedAhead: number[] = [];
 
-  constructor(tty: Deno.FsFile) {
+  constructor(tty: Tty) {
     this.#tty = tty;
   }
 
