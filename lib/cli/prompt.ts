@@ -56,8 +56,9 @@ export class TerminalPrompter implements Prompter, Disposable {
   }
 
   async secret(label: string): Promise<string> {
-    this.#write(`${label} `);
+    // First, so that nothing that is typed at once is shown.
     using _raw = rawMode(this.#tty);
+    this.#write(`${label} `);
     try {
       return await this.#readHidden();
     } finally {
