@@ -14,27 +14,25 @@ import { elapsed, runScript, say, ScriptError } from "./progress.ts";
 interface Program {
   readonly name: string;
   readonly flags: readonly string[];
-  /** May hold libSQL's native addon: only the daemon, which has --allow-ffi, can load it. */
+  /** May hold libSQL's native addon: only the daemon keeps data. */
   readonly mayHoldAddon: boolean;
 }
 
 /**
- * --allow-ffi is full trust, so the daemon takes all. The clients cannot load native code; they
- * read and write files the user names, start editors, agents and browsers, and go where told.
+ * The daemon calls libc, which is full trust. tsh opens /dev/tty to ask when its stdin is data, and
+ * Deno opens devices only for programs that may do everything.
  */
-const clientPermissions = [
-  "--allow-read",
-  "--allow-write",
-  "--allow-env",
-  "--allow-net",
-  "--allow-run",
-  "--allow-sys",
-];
-
 const programs: readonly Program[] = [
   { name: "teleport", flags: ["--allow-all", "--unstable-net"], mayHoldAddon: true },
-  { name: "tsh", flags: [...clientPermissions, "--no-prompt"], mayHoldAddon: false },
-  { name: "tctl", flags: [...clientPermissions, "--no-prompt"], mayHoldAddon: false },
+  { name: "tsh", flags: ["--allow-all"], mayHoldAddon: false },
+  {
+    name: "tctl",
+    flags: [
+      ...["--allow-read", "--allow-write", "--allow-env", "--allow-net", "--allow-run"],
+      ...["--allow-sys", "--no-prompt"],
+    ],
+    mayHoldAddon: false,
+  },
 ];
 
 const root = resolve(import.meta.dirname ?? ".", "..");
