@@ -24,7 +24,7 @@ interface Program {
  */
 const programs: readonly Program[] = [
   { name: "teleport", flags: ["--allow-all", "--unstable-net"], mayHoldAddon: true },
-  { name: "tsh", flags: ["--allow-all"], mayHoldAddon: false },
+  { name: "tsh", flags: ["--allow-all", "--deny-ffi", "--no-prompt"], mayHoldAddon: false },
   {
     name: "tctl",
     flags: [

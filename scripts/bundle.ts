@@ -67,6 +67,7 @@ const common: esbuild.BuildOptions = {
   format: "esm",
   target: "esnext",
   minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: "none",
   logLevel: "error",
 };
