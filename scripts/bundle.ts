@@ -4,7 +4,7 @@
  * - Splitting: each `import()` becomes a chunk of its own, so that a verb loads only what it needs.
  * - Workers: `new Worker(new URL("./x_worker.ts", import.meta.url), …)` in any module bundles
  *   x_worker.ts as a program of its own under workers/, and the URL is rewritten to it.
- * - ssh2's optional native parts are left out: they are never built, and it works without them.
+ * - Parts of ssh2 that are never used are left out.
  * - libSQL's addon is copied beside the chunks and required by that name, instead of being looked up
  *   by platform in node_modules.
  */
@@ -29,7 +29,7 @@ export async function bundle(entry: string, outDir: string): Promise<Bundle> {
   const files: string[] = [];
 
   const emit = async (options: esbuild.BuildOptions, to: string, workersDir: string) => {
-    const plugins = [optionalNativeParts(), workerUrls(workers, workersDir), libsqlAddon(addon)];
+    const plugins = [leftOutParts(), workerUrls(workers, workersDir), libsqlAddon(addon)];
     const result = await esbuild.build({ ...common, ...options, plugins, outdir: to });
     for (const input of Object.keys(result.metafile?.inputs ?? {})) inputs.add(input);
     for (const file of result.outputFiles ?? []) {
@@ -83,17 +83,34 @@ function withRequire(code: string): string {
   return prologue + code;
 }
 
-function optionalNativeParts(): esbuild.Plugin {
+/**
+ * Parts of ssh2 that are never used here, by how their import ends: native code, which is not built
+ * and which ssh2 does without; passphrases, because ssh2 gets no key files to read; ChaCha20-Poly1305
+ * and compression, which are not offered. Loading them is a good part of a client's start.
+ */
+const leftOut: readonly [RegExp, string][] = [
+  // ssh2 catches it; an Error would cost a stack trace at every start.
+  [/^cpu-features$|sshcrypto\.node$/, "throw 0;"],
+  [/^bcrypt-pbkdf$/, "module.exports = {};"],
+  [/crypto\/poly1305\.js$/, "module.exports = async () => ({ _malloc() {}, cwrap() {} });"],
+  [
+    /^zlib$/,
+    "module.exports = { createInflate: () => ({ _handle: {} }), constants: {} };",
+  ],
+];
+
+function leftOutParts(): esbuild.Plugin {
   return {
-    name: "optional-native-parts",
+    name: "left-out-parts",
     setup(build) {
-      build.onResolve({ filter: /^cpu-features$|sshcrypto\.node$/ }, (args) => ({
-        path: args.path,
-        namespace: "left-out",
-      }));
-      build.onLoad({ filter: /.*/, namespace: "left-out" }, () => ({
-        // ssh2 catches it at each start; an Error would cost a stack trace every time.
-        contents: `throw 0;`,
+      for (const [filter, contents] of leftOut) {
+        build.onResolve({ filter }, ({ path, importer }) => {
+          if (!/[/\\]ssh2[/\\]lib[/\\]/.test(importer)) return undefined;
+          return { path, namespace: "left-out", pluginData: contents };
+        });
+      }
+      build.onLoad({ filter: /.*/, namespace: "left-out" }, ({ pluginData }) => ({
+        contents: pluginData as string,
         loader: "js",
       }));
     },
