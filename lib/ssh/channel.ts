@@ -13,6 +13,7 @@ import {
   MSG,
   windowAdjust,
 } from "./messages.ts";
+import { keepsNothing } from "./memory.ts";
 import { Disconnect } from "./transport.ts";
 
 /** Bytes a peer may send before we have read them. */
@@ -32,6 +33,9 @@ export interface ChannelLink {
   readonly canSendData: boolean;
   /** The channel waits for `canSendData`: call resumeSending() then. */
   waitForDrain(channel: Channel): void;
+  /** Part of the message being handled is kept; see Transport. */
+  lend(): void;
+  takeBack(): void;
   /** Both sides have closed: the number may be used again. */
   release(channel: Channel): void;
 }
@@ -78,6 +82,8 @@ export class Channel {
   #gotEof = false;
   #gotClose = false;
   #isGone = false;
+  /** The bytes that are being handed out. */
+  #current: Uint8Array | undefined;
   /** A request that leaves before EOF and CLOSE: the exit status. */
   #lastRequest: Uint8Array | undefined;
   #isExiting = false;
@@ -169,7 +175,12 @@ export class Channel {
     }
     this.#localWindow -= data.length;
     const to = isStderr ? this.stderrIn : this.stream;
-    if (to && !ignored && !to.destroyed && data.length > 0) to.push(data);
+    if (to && !ignored && !to.destroyed && data.length > 0) {
+      this.#link.lend();
+      this.#current = data;
+      to.push(data);
+      this.#current = undefined;
+    }
     this.#replenish();
   }
 
@@ -327,7 +338,7 @@ export class Channel {
   }
 
   #makeStream(): Duplex {
-    return new Duplex({
+    const stream = new Duplex({
       allowHalfOpen: true,
       // The end of both directions is not the end of the channel: an exit status may follow.
       autoDestroy: false,
@@ -348,6 +359,14 @@ export class Channel {
         this.#dropPending();
         this.#sendClose();
         done(error);
+      },
+    });
+    return Object.assign(stream, {
+      [keepsNothing]: true,
+      reuse: (chunk: Uint8Array) => {
+        if (chunk !== this.#current) return;
+        this.#current = undefined;
+        this.#link.takeBack();
       },
     });
   }

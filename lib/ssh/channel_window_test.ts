@@ -17,6 +17,8 @@ function receiving(window: number) {
     sendData: () => {},
     canSendData: true,
     waitForDrain: () => {},
+    lend: () => {},
+    takeBack: () => {},
     release: () => {},
   }, { closeRule: "on-request", window });
   return { channel, peer };

@@ -82,6 +82,8 @@ export class Channels {
       get canSendData() {
         return transport.canSendData;
       },
+      lend: () => transport.lend(),
+      takeBack: () => transport.takeBack(),
       waitForDrain: (channel) => this.#waiting.add(channel),
       release: (channel) => {
         this.#waiting.delete(channel);
@@ -222,7 +224,8 @@ export class Channels {
   }
 
   #onOpen(payload: Buffer): void {
-    const fields = new WireReader(payload.subarray(1), "channel opening");
+    // A copy: the opening may have to wait.
+    const fields = new WireReader(Uint8Array.from(payload.subarray(1)), "channel opening");
     const type = fields.utf8();
     const peer = { id: fields.u32(), window: fields.u32(), maxPacket: fields.u32() };
     const request = { type, peer, fields };

@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer";
 // Not "ssh2": the package's index also loads its client, its agent and its key generator.
 import Ssh2Protocol from "ssh2/lib/protocol/Protocol.js";
 import { firstNames, publicPointProblem } from "./kex_guard.ts";
-import { GcmReader, PacketReader, PlainReader } from "./packet_reader.ts";
+import { GcmReader, type Lending, PacketReader, PlainReader } from "./packet_reader.ts";
 import { GcmWriter, PacketWriter, PlainWriter, type Reserve } from "./packet_writer.ts";
 
 /** Messages that the key exchange is made of. */
@@ -55,6 +55,8 @@ export interface EngineOptions {
   acceptHostKey?(algorithm: string, blob: Uint8Array): AcceptedHostKey;
   /** Where packets are written to. */
   reserve: Reserve;
+  /** Counts parts of what is being read that are kept. */
+  lent: Lending;
   /** A message that does not belong to the key exchange. */
   onMessage(payload: Buffer): void;
   /** After every key exchange; nothing was sent with the new keys yet. */
@@ -255,12 +257,12 @@ export class Engine {
         get: () => this.#reader,
         set: (made: Ssh2NullDecipher | Ssh2GcmDecipher) => {
           this.#reader = "_decipherKey" in made
-            ? new GcmReader(made.inSeqno, made._onPayload, {
+            ? new GcmReader(made.inSeqno, made._onPayload, this.#options.lent, {
               name: made._decipherSSLName,
               key: made._decipherKey,
               iv: made._decipherIV,
             })
-            : new PlainReader(made.inSeqno, made._onPayload);
+            : new PlainReader(made.inSeqno, made._onPayload, this.#options.lent);
           if (this.#packetLimit !== undefined) this.#reader.limit = this.#packetLimit;
           this.#watch(this.#reader);
         },
@@ -312,6 +314,8 @@ export class Engine {
     toSsh2: (payload: Buffer) => undefined | false | number,
   ): undefined | false | number {
     const ssh2 = this.#ssh2;
+    // ssh2 keeps parts of these until the exchange is over.
+    this.#options.lent.count++;
     if (this.#exchanges === 0 && this.#reader?.inSeqno === 0) {
       throw new TransportFailure("Sequence number wrapped in the first key exchange", 3);
     }

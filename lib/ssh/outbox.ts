@@ -1,29 +1,42 @@
 /**
- * The bytes on their way to the peer: packets written in one turn leave in one write, and while a
- * write is under way the next one is collected.
+ * Bytes on their way out: what is added in one turn leaves in one write, and while a write is under
+ * way the next one is collected.
  */
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { ConnStream } from "./stream.ts";
+import { giveMemory, keepsNothing, nothing, takeMemory } from "./memory.ts";
 
 /** Above it nothing that can wait is added. */
-export const outboxHighWater = 1024 * 1024;
+const highWater = 1024 * 1024;
 /** Collected bytes that are not held back to the end of the turn. */
 const enoughForWrite = 256 * 1024;
 
+/**
+ * Writes `bytes`, then calls `done`: with true when they may be used again, false when somebody may
+ * still look at them, and not at all when nothing can be written any more.
+ */
+export type WriteOut = (bytes: Buffer, done: (isFree: boolean) => void) => void;
+
 export class Outbox {
-  readonly #stream: Duplex;
-  readonly #onDrain: () => void;
+  readonly #write: WriteOut;
   #buffer: Buffer = nothing;
   #used = 0;
   #writing = 0;
-  #scheduled = false;
-  #ending = false;
+  #isScheduled = false;
+  #isClosed = false;
+  #onEmpty: (() => void) | undefined;
+  /** Called after a write, when the outbox is not full. */
+  onDrain: () => void = () => {};
 
-  /** @param onDrain called after a write, when the outbox is no longer full */
-  constructor(stream: Duplex, onDrain: () => void) {
-    this.#stream = stream;
-    this.#onDrain = onDrain;
+  constructor(write: WriteOut) {
+    this.#write = write;
+  }
+
+  /** Into a stream. */
+  static of(stream: Duplex): Outbox {
+    return new Outbox((bytes, done) => {
+      if (stream.writable) stream.write(bytes, (error) => error || done(keepsNothing in stream));
+    });
   }
 
   /** Bytes that the system has not taken yet. */
@@ -32,7 +45,7 @@ export class Outbox {
   }
 
   get isFull(): boolean {
-    return this.pending >= outboxHighWater;
+    return this.pending >= highWater;
   }
 
   /** Memory for what is to be sent next, to be filled at once. */
@@ -41,67 +54,56 @@ export class Outbox {
     if (this.#used + size > this.#buffer.length) this.#grow(this.#used + size);
     const start = this.#used;
     this.#used += size;
-    if (!this.#scheduled) {
-      this.#scheduled = true;
+    if (!this.#isScheduled) {
+      this.#isScheduled = true;
       queueMicrotask(() => {
-        this.#scheduled = false;
+        this.#isScheduled = false;
         this.flush();
       });
     }
     return this.#buffer.subarray(start, start + size);
   }
 
+  /** Writes what is collected, unless a write is under way. */
   flush(): void {
-    if (this.#writing > 0 || this.#used === 0 || !this.#stream.writable) return;
+    if (this.#writing > 0 || this.#used === 0 || this.#isClosed) return;
     const buffer = this.#buffer;
     this.#writing = this.#used;
     this.#buffer = nothing;
     this.#used = 0;
-    this.#stream.write(buffer.subarray(0, this.#writing), (error) => {
-      // A socket is done with the memory then; other streams may have handed it on.
+    this.#write(buffer.subarray(0, this.#writing), (isFree) => {
+      if (isFree) giveMemory(buffer);
       this.#writing = 0;
-      if (error) return;
-      if (this.#stream instanceof ConnStream) giveBack(buffer);
       this.flush();
-      if (this.#ending && this.pending === 0) this.#end();
-      else if (!this.isFull) this.#onDrain();
+      this.#tellEmpty();
+      if (!this.isFull && !this.#isClosed) this.onDrain();
     });
   }
 
-  /** Ends the stream when all is written. */
-  end(): void {
-    this.#ending = true;
+  /** Calls `then` as soon as all is written. */
+  whenEmpty(then: () => void): void {
+    this.#onEmpty = then;
     this.flush();
-    if (this.pending === 0) this.#end();
+    this.#tellEmpty();
   }
 
-  #end(): void {
-    if (!this.#stream.writableEnded) this.#stream.end();
+  /** Nothing is written any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#onEmpty = undefined;
+  }
+
+  #tellEmpty(): void {
+    if (this.pending > 0) return;
+    const then = this.#onEmpty;
+    this.#onEmpty = undefined;
+    then?.();
   }
 
   #grow(needed: number): void {
-    const buffer = take(needed);
+    const buffer = takeMemory(needed);
     this.#buffer.copy(buffer, 0, 0, this.#used);
-    giveBack(this.#buffer);
+    giveMemory(this.#buffer);
     this.#buffer = buffer;
   }
-}
-
-const nothing = Buffer.alloc(0);
-
-/** Small ones for single packets; big ones for a transfer, in the course of which all is reused. */
-const sizes = [4 * 1024, 64 * 1024, 512 * 1024, 2 * 1024 * 1024];
-const kept = [64, 32, 16, 2];
-const pools: Buffer[][] = sizes.map(() => []);
-
-/** Memory of at least `size` bytes, shared by all connections one after the other. */
-function take(size: number): Buffer {
-  const kind = sizes.findIndex((each) => each >= size);
-  return pools[kind]?.pop() ?? Buffer.allocUnsafeSlow(sizes[kind] ?? 2 * size);
-}
-
-function giveBack(buffer: Buffer): void {
-  const kind = sizes.indexOf(buffer.length);
-  const pool = pools[kind];
-  if (pool && pool.length < kept[kind]!) pool.push(buffer);
 }

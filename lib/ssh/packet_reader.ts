@@ -11,6 +11,11 @@ export const maxPacketBeforeAuth = 35_000;
 /** The largest packet afterwards; OpenSSH's own limit. */
 export const maxPacketAfterAuth = 256 * 1024;
 
+/** How many parts of the bytes that are being read somebody goes on looking at. */
+export interface Lending {
+  count: number;
+}
+
 /** What ssh2's parser does with a payload: nothing, "the decipher is another one now", "stop". */
 export type PayloadResult = undefined | false | number;
 
@@ -24,15 +29,16 @@ export abstract class PacketReader {
   /** The largest packet accepted. */
   limit = maxPacketBeforeAuth;
   readonly #length = new Uint8Array(4);
-  /** A frame of which the first #have bytes are there. */
+  /** A frame of which the first #have bytes are there, and memory for the next such frame. */
   #frame: Uint8Array | undefined;
   #have = 0;
-  /** Whether #frame lies in the memory that the bytes are read into. */
-  #isInPlace = false;
+  #spare: Uint8Array = new Uint8Array();
+  readonly #lent: Lending;
 
-  constructor(seqno: number, onPayload: (payload: Buffer) => PayloadResult) {
+  constructor(seqno: number, onPayload: (payload: Buffer) => PayloadResult, lent: Lending) {
     this.inSeqno = seqno;
     this._onPayload = onPayload;
+    this.#lent = lent;
   }
 
   /**
@@ -43,22 +49,20 @@ export abstract class PacketReader {
   decrypt(data: Uint8Array, at: number, end: number): number | undefined {
     while (at < end) {
       let frame: Uint8Array;
-      if (this.#have === 0 && end - at >= 4) {
-        const size = this.#frameSize(data, at);
-        if (end - at < size) {
-          this.#keep(data, at, end, size);
-          return undefined;
-        }
-        frame = data.subarray(at, at + size);
-        at += size;
+      const isWhole = this.#have === 0 && end - at >= 4 && end - at >= this.#frameSize(data, at);
+      if (isWhole) {
+        frame = data.subarray(at, at + this.#frameSize(data, at));
+        at += frame.length;
       } else {
-        at = this.#complete(data, at, end);
+        at = this.#collect(data, at, end);
         if (!this.#frame || this.#have < this.#frame.length) return undefined;
         frame = this.#frame;
         this.#frame = undefined;
         this.#have = 0;
       }
+      const lentBefore = this.#lent.count;
       const result = this._onPayload(this.#payloadOf(frame));
+      if (!isWhole && this.#lent.count > lentBefore) this.#spare = new Uint8Array();
       if (result !== undefined) return result === false ? at : result;
     }
     return undefined;
@@ -66,38 +70,21 @@ export abstract class PacketReader {
 
   free(): void {
     this.#frame = undefined;
+    this.#spare = new Uint8Array();
   }
 
-  /** Remembers the beginning of a frame. */
-  #keep(data: Uint8Array, at: number, end: number, size: number): void {
-    this.#have = end - at;
-    const start = data.byteOffset + at;
-    // ConnStream goes on reading behind what it read last, as long as there is room.
-    this.#isInPlace = start + size <= data.buffer.byteLength;
-    this.#frame = this.#isInPlace
-      ? new Uint8Array(data.buffer, start, size)
-      : copyOf(data.subarray(at, end), size);
-  }
-
-  /** Adds to the frame that was begun; returns where it ends in `data`. */
-  #complete(data: Uint8Array, at: number, end: number): number {
+  /** Adds to a frame that comes in parts; returns where it ends in `data`. */
+  #collect(data: Uint8Array, at: number, end: number): number {
     if (!this.#frame) {
       while (this.#have < 4 && at < end) this.#length[this.#have++] = data[at++]!;
       if (this.#have < 4) return at;
-      this.#frame = copyOf(this.#length, this.#frameSize(this.#length, 0));
-      this.#isInPlace = false;
+      const size = this.#frameSize(this.#length, 0);
+      if (this.#spare.length < size) this.#spare = new Uint8Array(size);
+      this.#frame = this.#spare.subarray(0, size);
+      this.#frame.set(this.#length);
     }
-    const frame = this.#frame;
-    const taken = Math.min(frame.length - this.#have, end - at);
-    if (this.#isInPlace) {
-      const follows = data.buffer === frame.buffer &&
-        data.byteOffset + at === frame.byteOffset + this.#have;
-      if (!follows) {
-        this.#frame = copyOf(frame.subarray(0, this.#have), frame.length);
-        this.#isInPlace = false;
-      }
-    }
-    if (!this.#isInPlace) this.#frame.set(data.subarray(at, at + taken), this.#have);
+    const taken = Math.min(this.#frame.length - this.#have, end - at);
+    this.#frame.set(data.subarray(at, at + taken), this.#have);
     this.#have += taken;
     return at + taken;
   }
@@ -144,8 +131,13 @@ export class GcmReader extends PacketReader {
   readonly #iv: Uint8Array;
   readonly #context: GcmContext;
 
-  constructor(seqno: number, onPayload: (payload: Buffer) => PayloadResult, keys: GcmKeys) {
-    super(seqno, onPayload);
+  constructor(
+    seqno: number,
+    onPayload: (payload: Buffer) => PayloadResult,
+    lent: Lending,
+    keys: GcmKeys,
+  ) {
+    super(seqno, onPayload, lent);
     this.#iv = Uint8Array.from(keys.iv);
     this.#context = openGcm(keys, "open");
   }
@@ -164,12 +156,6 @@ export class GcmReader extends PacketReader {
     incrementIv(this.#iv);
     return frame.subarray(4, frame.length - gcmTagLength);
   }
-}
-
-function copyOf(bytes: Uint8Array, size: number): Uint8Array {
-  const copy = new Uint8Array(size);
-  copy.set(bytes);
-  return copy;
 }
 
 export function readUint32(data: Uint8Array, at: number): number {

@@ -36,7 +36,9 @@ function collect(
 }
 
 function gcmReader(name: GcmName = "aes-128-gcm", iv = new Uint8Array(12)) {
-  return collect((onPayload) => new GcmReader(0, onPayload, { name, key: keyOf(name), iv }));
+  return collect((onPayload) =>
+    new GcmReader(0, onPayload, { count: 0 }, { name, key: keyOf(name), iv })
+  );
 }
 
 const feed = (reader: PacketReader, bytes: Uint8Array) => reader.decrypt(bytes, 0, bytes.length);
@@ -54,7 +56,7 @@ Deno.test("readers find the payloads that writers wrote, however the bytes are c
         const writer = kind === "plain" ? new PlainWriter(0, wire.reserve) : gcmWriter(wire, kind);
         for (const each of payloads) writer.send(each.subarray(0, 1), each.subarray(1));
         const [reader, found] = kind === "plain"
-          ? collect((onPayload) => new PlainReader(0, onPayload))
+          ? collect((onPayload) => new PlainReader(0, onPayload, { count: 0 }))
           : gcmReader(kind);
         const bytes = wire.bytes;
         for (let at = 0, i = 0; at < bytes.length; i++) {
@@ -128,7 +130,7 @@ Deno.test("readers refuse lengths out of bounds before they wait for the rest", 
     const [gcm] = gcmReader();
     assert.throws(() => feed(gcm, header(length)), /Bad packet length/, `gcm ${length}`);
     gcm.free();
-    const [plain] = collect((onPayload) => new PlainReader(0, onPayload));
+    const [plain] = collect((onPayload) => new PlainReader(0, onPayload, { count: 0 }));
     if (length !== 0x7fffffff) {
       assert.throws(() => feed(plain, header(length & ~7)), /Bad packet length/, `plain ${length}`);
     }
@@ -143,11 +145,11 @@ Deno.test("readers refuse too little padding and empty payloads", () => {
     return bytes;
   };
   for (const padding of [0, 3, 11, 12, 255]) {
-    const [reader, found] = collect((onPayload) => new PlainReader(0, onPayload));
+    const [reader, found] = collect((onPayload) => new PlainReader(0, onPayload, { count: 0 }));
     assert.throws(() => feed(reader, frame(padding)), /Bad packet padding/, `${padding}`);
     assert.equal(found.length, 0);
   }
-  const [reader, found] = collect((onPayload) => new PlainReader(0, onPayload));
+  const [reader, found] = collect((onPayload) => new PlainReader(0, onPayload, { count: 0 }));
   feed(reader, frame(10));
   assert.equal(found.length, 1);
 });

@@ -2,7 +2,7 @@
  * User authentication at the server (RFC 4252): public keys and certificates, nothing else. A key
  * that was only offered never counts; what is authenticated is what the verified signature covers.
  */
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { AccessDenied, messageOf, TeleportError } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { printable } from "../base/text.ts";
@@ -58,7 +58,8 @@ export class ServerAuth<I> {
     if (this.#queue.length >= maxQueued) {
       throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, "Too many authentication requests at once");
     }
-    this.#queue.push(payload);
+    // A copy: it may have to wait.
+    this.#queue.push(Buffer.from(payload));
     if (!this.#isBusy) this.#next();
   }
 

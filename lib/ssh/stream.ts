@@ -6,13 +6,19 @@
 import { Buffer } from "node:buffer";
 import { Duplex, type Readable, type Writable } from "node:stream";
 import { ConnectionProblem, messageOf, toTeleportError } from "../base/errors.ts";
+import { hasConsumed, keepsNothing, nothing, reuse, type Reusing } from "./memory.ts";
+import { Outbox } from "./outbox.ts";
 
 /** Memory is read into in blocks, bigger ones the more there is to read. */
 const firstBlock = 8 * 1024;
 const lastBlock = 512 * 1024;
 /** A block is read into until less than this part of it is left. */
 const blockRest = 1 / 8;
+/** After so many small reads in a row a big block is given up. */
+const patience = 32;
 const highWaterMark = 128 * 1024;
+/** A big chunk is handed on in pieces. */
+const writePiece = 64 * 1024;
 
 /**
  * A connection as a stream, TCP_NODELAY set. Ending the stream shuts the writing side down only;
@@ -22,16 +28,25 @@ export function connStream(conn: Deno.Conn): ConnStream {
   return new ConnStream(conn);
 }
 
-export class ConnStream extends Duplex {
+export class ConnStream extends Duplex implements Reusing {
+  readonly [keepsNothing] = true;
+  /** What was written and has not left yet. Who adds to it must not write to the stream. */
+  readonly outbox: Outbox;
   readonly #conn: Deno.Conn;
-  #block = Buffer.allocUnsafeSlow(0);
+  #block: Buffer = nothing;
   #used = 0;
+  /** The chunk that is being handed out. */
+  #current: Buffer | undefined;
   #wasFilled = false;
+  #smallReads = 0;
 
   /** @param conn belongs to the stream from now on */
   constructor(conn: Deno.Conn) {
     super({ allowHalfOpen: true, highWaterMark });
     this.#conn = conn;
+    this.outbox = new Outbox((bytes, done) => {
+      this.#writeAll(bytes).then(() => done(true), (error) => this.#fail(error));
+    });
     if ("setNoDelay" in conn) {
       const tcp = conn as Deno.TcpConn;
       tcp.setNoDelay(true);
@@ -47,49 +62,73 @@ export class ConnStream extends Duplex {
     return this.#conn.localAddr;
   }
 
+  reuse(chunk: Uint8Array): void {
+    if (chunk !== this.#current) return;
+    this.#current = undefined;
+    this.#used -= chunk.length;
+  }
+
   override _read(): void {
-    if (this.#block.length - this.#used <= this.#block.length * blockRest) this.#nextBlock();
+    const left = this.#block.length - this.#used;
+    if (left <= this.#block.length * blockRest || this.#shouldResize()) this.#nextBlock();
     const room = this.#block.subarray(this.#used);
     this.#conn.read(room).then((count) => {
       if (this.destroyed) return;
       if (count === null) return void this.push(null);
       this.#used += count;
       this.#wasFilled ||= count === room.length;
-      this.push(room.subarray(0, count));
+      this.#smallReads = count * 16 < room.length ? this.#smallReads + 1 : 0;
+      const chunk = this.#current = room.subarray(0, count);
+      this.push(chunk);
+      this.#current = undefined;
     }, (error) => this.#fail(error));
   }
 
-  /** Never used again once it is full: who read from it may keep it. */
+  #shouldResize(): boolean {
+    const { length } = this.#block;
+    return (this.#wasFilled && length < lastBlock) ||
+      (this.#smallReads > patience && length > firstBlock);
+  }
+
+  /** Who was given a part of the block before may keep it. */
   #nextBlock(): void {
-    const size = this.#block.length === 0
+    const { length } = this.#block;
+    const size = length === 0
       ? firstBlock
       : this.#wasFilled
-      ? Math.min(lastBlock, this.#block.length * 4)
-      : Math.max(firstBlock, this.#block.length / 4);
+      ? Math.min(lastBlock, length * 4)
+      : Math.max(firstBlock, length / 4);
     this.#block = Buffer.allocUnsafeSlow(size);
     this.#used = 0;
     this.#wasFilled = false;
+    this.#smallReads = 0;
   }
 
+  /** Copies: what fits into the outbox is done at once, and is written together with what follows. */
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    this.#writeAll(chunk).then(() => done(), (error) => this.#fail(error, done));
-  }
-
-  override _writev(
-    chunks: { chunk: Buffer }[],
-    done: (error?: Error | null) => void,
-  ): void {
-    const all = chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map((c) => c.chunk));
-    this._write(all, "buffer", done);
+    let at = 0;
+    const goOn = () => {
+      while (at < chunk.length && !this.outbox.isFull) {
+        const piece = chunk.subarray(at, at + writePiece);
+        this.outbox.reserve(piece.length).set(piece);
+        at += piece.length;
+      }
+      this.outbox.onDrain = at < chunk.length ? goOn : ignore;
+      if (at === chunk.length) done();
+    };
+    goOn();
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    if (!("closeWrite" in this.#conn)) return done();
-    // The peer may be gone already: then there is nothing left to shut down.
-    this.#conn.closeWrite().then(() => done(), () => done());
+    this.outbox.whenEmpty(() => {
+      if (!("closeWrite" in this.#conn)) return done();
+      // The peer may be gone already: then there is nothing left to shut down.
+      this.#conn.closeWrite().then(() => done(), () => done());
+    });
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.outbox.close();
     try {
       this.#conn.close();
     } catch {
@@ -102,12 +141,12 @@ export class ConnStream extends Duplex {
     for (let at = 0; at < chunk.length;) at += await this.#conn.write(chunk.subarray(at));
   }
 
-  #fail(error: unknown, done?: (error?: Error | null) => void): void {
-    const problem = this.destroyed ? null : toTeleportError(error);
-    if (done) done(problem);
-    else if (problem) this.destroy(problem);
+  #fail(error: unknown): void {
+    if (!this.destroyed) this.destroy(toTeleportError(error));
   }
 }
+
+function ignore(): void {}
 
 export interface DialOptions {
   host: string;
@@ -183,6 +222,7 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
   const onData = (chunk: Buffer) => {
     count += chunk.length;
     if (!to.write(chunk)) from.pause();
+    if (hasConsumed(to)) reuse(from, chunk);
   };
   const onDrain = () => from.resume();
   const onEnd = () => {
@@ -202,7 +242,6 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
   const onFromClose = () => ended || fail();
   const onToClose = () => to.writableFinished ? finish() : fail();
   // Errors are told by "close"; without a listener one would end the process.
-  const ignore = () => {};
   from.on("error", ignore);
   to.on("error", ignore);
   from.on("end", onEnd).on("close", onFromClose);

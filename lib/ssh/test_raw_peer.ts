@@ -98,7 +98,7 @@ export class PlainPeer extends Peer {
     queueMicrotask(() => this.stream.writable && this.stream.write(packet));
     return packet;
   });
-  readonly #reader = new PlainReader(0, (payload) => void this.push(payload));
+  readonly #reader = new PlainReader(0, (payload) => void this.push(payload), { count: 0 });
 
   constructor(stream: Duplex, line = ident) {
     super(stream);
@@ -148,6 +148,7 @@ export class RawPeer extends Peer {
         queueMicrotask(() => this.stream.writable && this.stream.write(packet));
         return packet;
       },
+      lent: { count: 0 },
       onMessage: (payload) => this.push(payload),
       onKeys: () => this.#ready.resolve(),
     });

@@ -11,8 +11,10 @@ import { Engine, type EngineOptions, TransportFailure } from "./internals.ts";
 import { DISCONNECT, disconnect, keepAliveRequest, MSG, unimplemented } from "./messages.ts";
 import { Head } from "./head.ts";
 import { type KeepAlive, Liveness } from "./liveness.ts";
+import { reuse } from "./memory.ts";
 import { Outbox } from "./outbox.ts";
-import { maxPacketAfterAuth } from "./packet_reader.ts";
+import { type Lending, maxPacketAfterAuth } from "./packet_reader.ts";
+import { ConnStream } from "./stream.ts";
 
 export interface TransportOptions extends Pick<EngineOptions, "algorithms" | "ident"> {
   hostKeys?: EngineOptions["hostKeys"];
@@ -62,6 +64,8 @@ export class Transport {
   readonly #isServer: boolean;
   readonly #head: Head;
   #isReleased = false;
+  /** Parts of the bytes being read that somebody goes on looking at. */
+  readonly #lent: Lending = { count: 0 };
   #holdTimer: ReturnType<typeof setTimeout> | undefined;
   #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #liveness = new Liveness();
@@ -79,13 +83,15 @@ export class Transport {
     this.#handler = handler;
     this.#isServer = options.hostKeys !== undefined;
     this.#head = new Head(this.#isServer);
-    this.#outbox = new Outbox(stream, () => this.#onDrain());
+    this.#outbox = stream instanceof ConnStream ? stream.outbox : Outbox.of(stream);
+    this.#outbox.onDrain = () => this.#onDrain();
     this.#engine = new Engine({
       ident: options.ident,
       algorithms: options.algorithms,
       ...(options.hostKeys && { hostKeys: options.hostKeys }),
       ...(options.acceptHostKey && { acceptHostKey: options.acceptHostKey }),
       reserve: (size) => this.#outbox.reserve(size),
+      lent: this.#lent,
       onMessage: (payload) => this.#onMessage(payload),
       onKeys: (first) => this.#onKeys(first),
     });
@@ -148,6 +154,16 @@ export class Transport {
     else this.#fail(new TransportFailure("Too many messages during a key exchange"));
   }
 
+  /** Part of the message being handled is kept by somebody. */
+  lend(): void {
+    this.#lent.count++;
+  }
+
+  /** It is not, after all; while the same message is being handled. */
+  takeBack(): void {
+    this.#lent.count--;
+  }
+
   /** Sends a message in two parts. Only while `canSendData`. */
   sendData(header: Uint8Array, data: Uint8Array): void {
     this.#engine.send(header, data);
@@ -185,6 +201,7 @@ export class Transport {
   #onData(chunk: Buffer): void {
     if (this.#isClosed) return;
     this.#liveness.heard();
+    this.#lent.count = 0;
     try {
       if (this.#isReleased) this.#engine.parse(chunk);
       else this.#readHead(chunk);
@@ -192,6 +209,7 @@ export class Transport {
       this.#fail(error);
     }
     this.#outbox.flush();
+    if (this.#lent.count === 0) reuse(this.#stream, chunk);
     if (this.#isClosed) return;
     this.#checkVolume();
     if (this.#outbox.pending > maxPending && !this.#paused) {
@@ -202,6 +220,7 @@ export class Transport {
 
   /** Until there is an identification line and, at a server, the packet behind it. */
   #readHead(chunk: Buffer): void {
+    this.lend();
     const state = this.#head.push(chunk);
     if (state === "wrong") {
       if (this.#isServer) this.#engine.write(Buffer.from("Invalid SSH identification string.\r\n"));
@@ -330,7 +349,7 @@ export class Transport {
     this.#liveness.stop();
     this.#waiting = [];
     this.#engine.close();
-    this.#outbox.end();
+    this.#outbox.whenEmpty(() => this.#stream.end());
     this.#linger();
     this.#handler.onClosed(error);
   }
