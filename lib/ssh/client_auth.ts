@@ -50,11 +50,13 @@ export class ClientAuth {
     this.#credentials = [...options.credentials];
   }
 
-  /** After the key exchange. */
+  /**
+   * After the key exchange. Neither the service nor the key is asked for first: the request with a
+   * signature leaves at once, which saves two round trips.
+   */
   start(): void {
     this.#options.send(serviceRequest("ssh-userauth"));
-    // Local keys sign at once, without asking whether the key is known: one round trip less. The
-    // server's EXT_INFO, which names its algorithms, comes before its answer to the service.
+    this.#next();
   }
 
   onExtInfo(payload: Buffer): void {
@@ -73,14 +75,14 @@ export class ClientAuth {
       case MSG.SERVICE_ACCEPT:
         if (this.#isAccepted) break;
         this.#isAccepted = true;
-        return this.#next();
+        return;
       case MSG.USERAUTH_BANNER:
         return this.#onBanner(fields.utf8());
       case MSG.USERAUTH_FAILURE:
-        if (!this.#isAsked) break;
+        if (!this.#isAsked || !this.#isAccepted) break;
         return this.#next();
       case MSG.USERAUTH_SUCCESS:
-        if (!this.#isAsked) break;
+        if (!this.#isAsked || !this.#isAccepted) break;
         this.#isDone = true;
         return this.#options.succeed();
     }

@@ -52,11 +52,11 @@ export class Head {
     return length >= 4 && length >= 4 + this.#bytes.readUInt32BE(0) ? "packet" : "line";
   }
 
-  /** The line in its one right form, and all that followed it. */
-  take(): Buffer {
-    const bytes = Buffer.concat([Buffer.from(`${this.#line}\r\n`, "latin1"), this.#bytes]);
+  /** The line, and all that followed it. */
+  take(): { line: string; rest: Buffer } {
+    const rest = this.#bytes;
     this.#bytes = Buffer.alloc(0);
-    return bytes;
+    return { line: this.#line, rest };
   }
 
   #isPossible(): boolean {

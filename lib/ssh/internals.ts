@@ -89,12 +89,16 @@ interface Ssh2Instance {
   _kexinit: Buffer | undefined;
   _offer: { lists: Record<"kex" | "serverHostKey", { array: string[] }> };
   _strictMode: boolean | undefined;
+  _remoteIdentRaw: Buffer | undefined;
   _skipNextInboundPacket: boolean;
   _onPayload(payload: Buffer): undefined | false | number;
   _cipher: unknown;
   _decipher: unknown;
   _destruct: unknown;
 }
+
+/** Makes ssh2 send our KEXINIT, which it does when it has a line; the true one is set afterwards. */
+const placeholder = Buffer.from("SSH-2.0-unknown\r\n");
 
 /** A failure of the transport, with the reason code for DISCONNECT (RFC 4253 §11.1). */
 export class TransportFailure extends Error {
@@ -138,9 +142,20 @@ export class Engine {
     this.#takeCiphers();
   }
 
-  /** Writes the identification line. */
+  /**
+   * Writes the identification line, and at a client our KEXINIT right behind it: nobody needs to
+   * know the peer's line for that, and it saves a round trip.
+   */
   start(): void {
     this.#ssh2.start();
+    if (!this.#isServer) this.#ssh2.parse(placeholder, 0, placeholder.length);
+  }
+
+  /** The peer's identification line without its end. A server's KEXINIT leaves now. */
+  identify(line: string): void {
+    if (this.#isServer) this.#ssh2.parse(placeholder, 0, placeholder.length);
+    // Read when the exchange hash is made. ssh2 would not keep bytes above 127 as they were.
+    this.#ssh2._remoteIdentRaw = Buffer.from(line, "latin1");
   }
 
   /** Writes bytes that are no packet. */
@@ -149,7 +164,7 @@ export class Engine {
   }
 
   /**
-   * Feeds bytes from the peer: first one whole identification line, then packets.
+   * Feeds bytes that follow the peer's identification line.
    * @throws what onMessage() threw, or TransportFailure; the engine is of no use afterwards
    */
   parse(chunk: Uint8Array): void {

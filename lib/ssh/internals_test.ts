@@ -39,6 +39,7 @@ for (const isServer of [true, false]) {
         "_decipher",
         "_hostKeys",
         "_packetRW",
+        "_remoteIdentRaw",
         "_server",
       ]
     ) assert.ok(property in protocol, property);

@@ -194,7 +194,7 @@ export class RawPeer extends Peer {
   }
 
   protected onLine(line: Buffer): void {
-    this.engine.parse(line);
+    this.engine.identify(line.toString("latin1").trimEnd());
   }
 
   protected onBytes(bytes: Buffer): void {

@@ -230,13 +230,14 @@ export class Transport {
     if (state === "packet" || (state === "line" && !this.#isServer)) this.#release();
   }
 
-  /** ssh2 answers the line with our KEXINIT. */
   #release(): void {
     clearTimeout(this.#holdTimer);
     if (this.#isReleased || this.#isClosed) return;
     this.#isReleased = true;
     try {
-      this.#engine.parse(this.#head.take());
+      const { line, rest } = this.#head.take();
+      this.#engine.identify(line);
+      if (rest.length > 0) this.#engine.parse(rest);
     } catch (error) {
       this.#fail(error);
     }
