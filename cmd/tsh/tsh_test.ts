@@ -1,6 +1,6 @@
 /** tsh as a program, against a cluster in this process. */
 import assert from "node:assert/strict";
-import { SftpServer } from "../../lib/ssh/sftp.ts";
+import { SftpServer } from "../../lib/ssh/test_sftp_server.ts";
 import { FsHandler } from "../../lib/ssh/test_sftp_handler.ts";
 import { type RunOnNode, TestCluster } from "../../lib/client/test_cluster.ts";
 import { type FakeProxy, fakeProxy, otpSecret, signupToken } from "../../lib/client/test_web.ts";

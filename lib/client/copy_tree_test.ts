@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConnectionProblem } from "../base/errors.ts";
-import { type SftpAttrs, SftpClient, type SftpEntry, SftpServer } from "../ssh/sftp.ts";
+import { type SftpAttrs, SftpClient, type SftpEntry } from "../ssh/sftp.ts";
+import { SftpServer } from "../ssh/test_sftp_server.ts";
 import { FsHandler } from "../ssh/test_sftp_handler.ts";
 import { copyAll, type CopyOptions } from "./copy_tree.ts";
 import { LocalTree, RemoteTree } from "./file_tree.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
-import { SftpServer } from "./sftp.ts";
+import { SftpServer } from "./test_sftp_server.ts";
 import { listen, OpenSsh, run } from "./test_openssh.ts";
 import { FsHandler } from "./test_sftp_handler.ts";
 import {

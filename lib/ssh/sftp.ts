@@ -4,7 +4,6 @@
  */
 export { SftpClient } from "./sftp_client.ts";
 export { SftpFile } from "./sftp_file.ts";
-export { type SftpHandler, SftpServer, sftpStatusOf } from "./sftp_server.ts";
 export {
   SFTP_OPEN,
   SFTP_STATUS,

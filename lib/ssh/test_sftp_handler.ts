@@ -1,5 +1,6 @@
 /** A plain SFTP handler on the file system, for tests only: no owner, no confinement. */
-import { SFTP_OPEN, type SftpAttrs, type SftpEntry, SftpError, type SftpHandler } from "./sftp.ts";
+import { SFTP_OPEN, type SftpAttrs, type SftpEntry, SftpError } from "./sftp.ts";
+import type { SftpHandler } from "./test_sftp_server.ts";
 
 export class FsHandler implements SftpHandler {
   readonly #files = new Map<number, Deno.FsFile>();

@@ -1,4 +1,4 @@
-/** The server's side of SFTP, apart from files: reads requests, calls the handler, writes replies. */
+/** An SFTP server on a handler in memory, for the tests of clients; the product serves by lib/node/sftp. */
 import { Buffer } from "node:buffer";
 import { BadParameter, messageOf, TeleportError } from "../base/errors.ts";
 import { WireReader, WireWriter } from "../sshwire/codec.ts";
