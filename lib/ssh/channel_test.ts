@@ -404,6 +404,14 @@ Deno.test("keys are exchanged anew by bytes from either side, with traffic both 
   assert.deepEqual(await countOf(stream), sourceCount(size));
 });
 
+Deno.test("hundreds of key exchanges are no flood when data goes with them", async () => {
+  await using both = await pair(undefined, { client: { rekeyBytes: 64 * 1024 } });
+  const size = 12 * 1024 * 1024;
+  const { stream } = await both.client.exec("echo");
+  source(stream, size, () => stream.end());
+  assert.deepEqual(await countOf(stream), sourceCount(size));
+});
+
 Deno.test("keys are exchanged anew by time, also while nothing is said", async () => {
   await using both = await pair(undefined, { client: { rekeyMs: 15 }, limits: { rekeyMs: 20 } });
   await later(100);

@@ -115,6 +115,8 @@ export class Engine {
   #reader: PacketReader | undefined;
   #failure: unknown;
   #exchanges = 0;
+  /** Bytes that went under keys which are no longer in use. */
+  #bytesBefore = 0;
   /** Between their KEXINIT and their NEWKEYS. */
   #peerInKex = false;
   #peerWantsExtInfo = false;
@@ -214,6 +216,11 @@ export class Engine {
     return this.#peerWantsExtInfo;
   }
 
+  /** Payload bytes in both directions since the beginning. */
+  get totalBytes(): number {
+    return this.#bytesBefore + this.volume.bytes;
+  }
+
   /** Payload bytes and packets in both directions since the last key exchange. */
   get volume(): { bytes: number; packets: number } {
     const reader = this.#reader;
@@ -261,6 +268,7 @@ export class Engine {
       _cipher: {
         get: () => this.#writer,
         set: (made: Ssh2GcmCipher) => {
+          this.#bytesBefore += this.#writer.bytes;
           this.#writer = new GcmWriter(made.outSeqno, this.#options.reserve, {
             name: made._encSSLName,
             key: made._encKey,
@@ -271,6 +279,7 @@ export class Engine {
       _decipher: {
         get: () => this.#reader,
         set: (made: Ssh2NullDecipher | Ssh2GcmDecipher) => {
+          this.#bytesBefore += this.#reader?.bytes ?? 0;
           this.#reader = "_decipherKey" in made
             ? new GcmReader(made.inSeqno, made._onPayload, this.#options.lent, {
               name: made._decipherSSLName,

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Duplex } from "node:stream";
+import { type Duplex, PassThrough } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { ConnectionProblem } from "../base/errors.ts";
-import { ConnStream, dialTcp, readAll, relay } from "./stream.ts";
+import { ConnStream, copy, dialTcp, readAll, relay } from "./stream.ts";
 import { Counter, source, sourceCount, streamPair } from "./testing.ts";
 
 /** Two ends of a TCP connection. */
@@ -114,6 +114,35 @@ Deno.test("dialTcp() stops when it is told to", async () => {
   const reason = new Error("never mind");
   const dialling = dialTcp({ host: "127.0.0.1", port: 9, signal: AbortSignal.abort(reason) });
   await assert.rejects(dialling, (error) => error === reason);
+});
+
+Deno.test("copy() into a stream that keeps its chunks leaves them as they are", async () => {
+  const [a, b] = await tcpPair();
+  const keeper = new PassThrough({ highWaterMark: 64 * 1024 * 1024 });
+  const size = 20 * 1024 * 1024;
+  source(a, size, () => a.end());
+  await copy(b, keeper);
+  const counter = new Counter();
+  for await (const chunk of keeper) counter.add(chunk);
+  assert.deepEqual(counter, sourceCount(size));
+  await closed(a, b);
+});
+
+Deno.test("ConnStream uses memory again only while its chunk is being handled", async () => {
+  const [a, b] = await tcpPair();
+  const kept: Buffer[] = [];
+  b.on("data", (chunk: Buffer) => {
+    if (kept.length === 0) kept.push(chunk);
+    else b.reuse(kept[0]!); // too late
+  });
+  for (let i = 0; i < 20; i++) {
+    a.write(Buffer.alloc(1000, i + 1));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  a.end();
+  await new Promise((resolve) => b.on("end", resolve));
+  assert.deepEqual(kept[0]!.subarray(0, 1000), Buffer.alloc(1000, 1));
+  await closed(a, b);
 });
 
 Deno.test("relay() copies both ways, ends each direction by itself, and counts", async () => {

@@ -50,6 +50,8 @@ const rekeyTimeoutMs = 60_000;
 /** Reading stops while the peer does not take our answers. */
 const maxPending = 4 * 1024 * 1024;
 const lingerMs = 2000;
+/** Bytes after which a key exchange is not counted as a waste. */
+const worthNewKeys = 16 * 1024;
 /** Messages that are kept back while keys are exchanged. */
 const maxWaiting = 10_000;
 /** Packets after which keys must change (RFC 4344 §3.1), whatever their size. */
@@ -74,7 +76,9 @@ export class Transport {
   #isAuthenticated = false;
   #isClosed = false;
   #paused = false;
+  /** When keys were exchanged without need. */
   readonly #kexTimes: number[] = [];
+  #bytesAtKeys = 0;
   readonly #gone = Promise.withResolvers<void>();
 
   constructor(stream: Duplex, options: TransportOptions, handler: TransportHandler) {
@@ -283,9 +287,13 @@ export class Transport {
 
   /** A peer that only exchanges keys costs us much and itself little. */
   #limitExchanges(): void {
+    const total = this.#engine.totalBytes;
+    const hasWorked = this.#isAuthenticated && total - this.#bytesAtKeys >= worthNewKeys;
+    this.#bytesAtKeys = total;
+    if (hasWorked) return;
     const now = performance.now();
     this.#kexTimes.push(now);
-    const [allowed, inMs] = this.#isAuthenticated ? [300, 10_000] : [4, Infinity];
+    const [allowed, inMs] = this.#isAuthenticated ? [100, 10_000] : [4, Infinity];
     while (now - this.#kexTimes[0]! > inMs) this.#kexTimes.shift();
     if (this.#kexTimes.length > allowed) {
       throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, "Too many key exchanges");
