@@ -69,6 +69,11 @@ async function countOf(stream: Readable): Promise<Counter> {
   return counter;
 }
 
+/** Waits for what must come; the assertion behind it tells when it did not. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 2000 && !holds(); tries++) await later(1);
+}
+
 const later = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
 
 Deno.test("each direction of a channel ends by itself", async () => {
@@ -236,7 +241,7 @@ Deno.test("requests reach the session: variables, terminal, size, signals", asyn
   channel.resize({ ...size, cols: 100 });
   channel.signal("INT");
   channel.signal("SIGTERM");
-  await later();
+  await until(() => seen.length === 5);
   assert.deepEqual(seen, [
     { name: "LANG", value: "C" },
     { term: "xterm", ...size, modes },
@@ -254,7 +259,7 @@ Deno.test("a signal reaches a command whose input has ended", async () => {
   both.ours.stream.end();
   assert.equal(await said(both.theirs.stream), "");
   both.ours.signal("HUP");
-  await later();
+  await until(() => signals.length === 1);
   assert.deepEqual(signals, ["HUP"]);
   both.theirs.exit(0);
   await both.ours.exited;
