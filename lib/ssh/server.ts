@@ -226,7 +226,12 @@ export class SshServer<I> {
       authenticate: (attempt) => options.authenticate(attempt),
       onAuthenticated: (authenticated) => {
         arrived.done();
-        options.onConnection(authenticated);
+        try {
+          options.onConnection(authenticated);
+        } catch (error) {
+          log("ssh").error("A connection could not be taken over", { remote, error });
+          authenticated.close("Internal error");
+        }
       },
       onAuthFailure: (username, message, certificate) => {
         const failure = { username, remote, local, message, ...(certificate && { certificate }) };

@@ -136,23 +136,27 @@ export class ServerAuth<I> {
   }
 
   async #decide(username: string, key: OfferedKey): Promise<void> {
+    let identity: I;
     try {
-      const identity = await this.#options.authenticate(username, key);
-      if (this.#isDone) return;
-      this.stop();
-      this.#options.succeed(username, identity);
-      return;
+      identity = await this.#options.authenticate(username, key);
     } catch (error) {
-      if (this.#isDone) return;
-      const message = error instanceof TeleportError && error.code !== "internal"
-        ? error.message
-        : "The server cannot check this now; try again later";
-      if (!(error instanceof AccessDenied)) {
-        log("ssh").warn("Authentication failed", { username, error: messageOf(error) });
-      }
-      this.#options.send(authBanner(`${printable(message)}\r\n`));
-      this.#refuse(username, message, key);
+      if (!this.#isDone) this.#deny(username, key, error);
+      return;
     }
+    if (this.#isDone) return;
+    this.stop();
+    this.#options.succeed(username, identity);
+  }
+
+  #deny(username: string, key: OfferedKey, error: unknown): void {
+    const message = error instanceof TeleportError && error.code !== "internal"
+      ? error.message
+      : "The server cannot check this now; try again later";
+    if (!(error instanceof AccessDenied)) {
+      log("ssh").warn("Authentication failed", { username, error: messageOf(error) });
+    }
+    this.#options.send(authBanner(`${printable(message)}\r\n`));
+    this.#refuse(username, message, key);
     this.#isBusy = false;
     try {
       this.#next();

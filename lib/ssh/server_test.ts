@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { text } from "node:stream/consumers";
 import { ConnectionProblem } from "../base/errors.ts";
+import { configureLog } from "../base/log.ts";
 import { type AgentSigner, connectSsh } from "./client.ts";
 import { clientAddressLine, type PeerAddress, type ServerConnection } from "./server.ts";
 import { RawPeer, readDisconnect } from "./test_raw_peer.ts";
@@ -159,11 +160,29 @@ Deno.test("hostKeys() that fails costs one connection", async () => {
       return [{ key, certificate }];
     },
   });
+  configureLog({ level: "off", format: "text" });
   await assert.rejects(connectTo(server), ConnectionProblem);
+  configureLog({ level: "error", format: "text" });
   fails = false;
   const ssh = await connectTo(server);
   ssh.close();
   await ssh.closed;
+  await server.close();
+});
+
+Deno.test("onConnection() that fails costs the connection and is told to the log", async () => {
+  const server = testServer({
+    onConnection: () => {
+      throw new Error("bug");
+    },
+  });
+  configureLog({ level: "off", format: "text" });
+  try {
+    const ssh = await connectTo(server);
+    await ssh.closed;
+  } finally {
+    configureLog({ level: "error", format: "text" });
+  }
   await server.close();
 });
 

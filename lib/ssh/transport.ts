@@ -4,7 +4,8 @@
  */
 import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { ConnectionProblem, messageOf, TeleportError } from "../base/errors.ts";
+import { BadParameter, ConnectionProblem, messageOf, TeleportError } from "../base/errors.ts";
+import { log } from "../base/log.ts";
 import { printable } from "../base/text.ts";
 import { WireReader } from "../sshwire/codec.ts";
 import { Engine, type EngineOptions, TransportFailure } from "./internals.ts";
@@ -333,9 +334,12 @@ export class Transport {
     } else if (error instanceof TeleportError && error.code !== "bad_parameter") {
       this.#close(error, disconnect(DISCONNECT.BY_APPLICATION, ""));
     } else {
+      // Malformed messages are the peer's fault; whatever else is a fault of ours.
+      const isOurs = !(error instanceof BadParameter);
+      if (isOurs) log("ssh").error("A message could not be handled", { error });
       this.#close(
         new ConnectionProblem(`The SSH connection failed: ${messageOf(error)}`, { cause: error }),
-        disconnect(DISCONNECT.PROTOCOL_ERROR, "Protocol error"),
+        disconnect(DISCONNECT.PROTOCOL_ERROR, isOurs ? "Internal error" : "Protocol error"),
       );
     }
   }
