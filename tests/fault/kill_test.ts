@@ -47,8 +47,10 @@ Deno.test("kill -9 at any moment", async (t) => {
         "a command on the node",
         async () => (await joe.tsh(["ssh", "root@node-1", "true"])).code === 0,
       );
+      const left = await run(["pgrep", "-f", `^sleep ${marker}$`]);
+      const orphans = left.stdout.split("\n").filter(Boolean);
       // What a killed node leaves running is ended here: nobody else knows of it.
-      await run(["pkill", "-f", `^sleep ${marker}`]);
+      for (const pid of orphans) Deno.kill(Number(pid), "SIGKILL");
     });
   }
 });
