@@ -23,7 +23,12 @@ interface Program {
  * Deno opens devices only for programs that may do everything.
  */
 const programs: readonly Program[] = [
-  { name: "teleport", flags: ["--allow-all", "--unstable-net"], mayHoldAddon: true },
+  {
+    name: "teleport",
+    // V8 counts buffers as old space: with its small first limit, a relay would collect all the time.
+    flags: ["--allow-all", "--unstable-net", "--v8-flags=--initial-old-space-size=64"],
+    mayHoldAddon: true,
+  },
   { name: "tsh", flags: ["--allow-all", "--deny-ffi", "--no-prompt"], mayHoldAddon: false },
   {
     name: "tctl",
