@@ -6,7 +6,7 @@ import type { Flags } from "../../lib/cli/flags.ts";
 import { out } from "../../lib/cli/output.ts";
 import type { ClientIdentity } from "../../lib/client/identity.ts";
 import { writeIdentityFile, writeOpenSshFiles } from "../../lib/client/identity_file.ts";
-import { writeFileAtomic } from "../../lib/host/files.ts";
+import { writeFileAtomic } from "../../lib/base/files.ts";
 import { parseCertificateLine } from "../../lib/sshwire/certificate.ts";
 import {
   formatAuthorizedKey,

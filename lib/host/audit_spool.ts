@@ -8,7 +8,7 @@
  */
 import { InternalError, LimitExceeded, messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
-import { writeFileAtomic } from "./files.ts";
+import { writeFileAtomic } from "../base/files.ts";
 
 export interface SpoolBatch {
   readonly lines: readonly string[];

@@ -3,7 +3,7 @@ import { messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { parseResource } from "../resources/codec.ts";
 import type { AnyResource } from "../resources/types.ts";
-import { readTextIfExists, writeFileAtomic } from "./files.ts";
+import { readTextIfExists, writeFileAtomic } from "../base/files.ts";
 
 const VERSION = 1;
 

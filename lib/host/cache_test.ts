@@ -5,7 +5,7 @@ import { ConnectionProblem } from "../base/errors.ts";
 import { adminRole } from "../resources/roles.ts";
 import type { Role } from "../resources/types.ts";
 import { type CacheEvent, ClusterCache } from "./cache.ts";
-import { readTextIfExists } from "./files.ts";
+import { readTextIfExists } from "../base/files.ts";
 import { TestCluster } from "./test_cluster.ts";
 
 const quick = () => new Backoff({ minMs: 1, maxMs: 2 });

@@ -19,7 +19,7 @@ import {
 } from "../sshwire/certificate.ts";
 import type { PrivateKey } from "../sshwire/keys.ts";
 import { decodePrivateKey, encodePrivateKey } from "../sshwire/private_key.ts";
-import { privateDirectory, readTextIfExists, writeFileAtomic } from "./files.ts";
+import { privateDirectory, readTextIfExists, writeFileAtomic } from "../base/files.ts";
 
 /** TLS key and chain (leaf first, then the cluster's CA) of a host, as PEM. */
 export interface TlsPair {

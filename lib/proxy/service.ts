@@ -9,7 +9,7 @@ import type { AuthConnection } from "../host/auth_connection.ts";
 import { ClusterCache } from "../host/cache.ts";
 import { Heartbeat } from "../host/heartbeat.ts";
 import type { HostIdentity } from "../host/identity.ts";
-import { privateDirectory } from "../host/files.ts";
+import { privateDirectory } from "../base/files.ts";
 import type { Proxy } from "../resources/types.ts";
 import { findAnswer, proxyResource } from "./describe.ts";
 import type { DialTarget } from "./dialer.ts";

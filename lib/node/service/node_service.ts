@@ -11,7 +11,7 @@ import { advertisedHost } from "../../host/addresses.ts";
 import { AuditQueue } from "../../host/audit_queue.ts";
 import type { AuthConnection } from "../../host/auth_connection.ts";
 import { ClusterCache } from "../../host/cache.ts";
-import { privateDirectory } from "../../host/files.ts";
+import { privateDirectory } from "../../base/files.ts";
 import { Heartbeat } from "../../host/heartbeat.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import type { Node } from "../../resources/types.ts";

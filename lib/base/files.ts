@@ -1,5 +1,5 @@
 /** Small files of a daemon: written whole or not at all, and readable only by their owner. */
-import { randomHex } from "../base/ids.ts";
+import { randomHex } from "./ids.ts";
 
 /**
  * Replaces a file in one step: a reader, or a machine that loses power, sees the old content or
