@@ -95,14 +95,17 @@ Deno.test("a node cannot forge events of other hosts, other services or of no kn
   await log.close();
 });
 
-Deno.test("a proxy may not report sessions of nodes", async () => {
+Deno.test("a proxy reports what it saw itself, not in a node's name and not what auth does", async () => {
   const { log } = setUp();
   const proxy = { kind: "proxy", hostId: HOST.hostId } as const;
   const { rejected } = await log.emitFromHost(proxy, [
-    exec(),
+    exec({ server_id: OTHER }),
+    exec({ event: "user.login", code: "T1000I", success: true, method: "local" }),
+    exec({ event: "session.upload", code: "T2005I", sid: OTHER, url: "file:///x" }),
     exec({ event: "auth", code: "T3007W", success: false, error: "x" }),
+    exec(),
   ]);
-  assert.deepEqual(rejected.map((r) => r.index), [0]);
+  assert.deepEqual(rejected.map((r) => r.index), [0, 1, 2]);
   await log.close();
 });
 

@@ -21,6 +21,8 @@ const stored = {
   uid: z.uuid(),
   time: time.optional(),
   ei: z.number().int().min(0).max(2 ** 31 - 1).default(0),
+  reported_stream: z.uuid().optional(),
+  reported_seq: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
 };
 const who = { user: name, login: name.optional() };
 const server = {
@@ -29,6 +31,9 @@ const server = {
   server_hostname: name.optional(),
   server_addr: name.optional(),
   server_labels: z.record(name, name).optional(),
+  target_id: z.uuid().optional(),
+  target_hostname: name.optional(),
+  target_addr: name.optional(),
 };
 const connection = {
   "addr.local": name.optional(),
@@ -49,6 +54,14 @@ export const hostEventSchema = z.discriminatedUnion("event", [
     interactive: z.boolean().optional(),
   }),
   z.object({
+    event: z.literal("session.join"),
+    code: z.literal("T2001I"),
+    ...common,
+    sid,
+    mode: z.enum(["peer", "observer", "moderator"]).optional(),
+  }),
+  z.object({ event: z.literal("session.leave"), code: z.literal("T2003I"), ...common, sid }),
+  z.object({
     event: z.literal("session.end"),
     code: z.literal("T2004I"),
     ...common,
@@ -58,6 +71,8 @@ export const hostEventSchema = z.discriminatedUnion("event", [
     participants: z.array(name).max(1000),
     session_start: time,
     session_stop: time,
+    session_recording: z.enum(["node", "node-sync", "proxy", "proxy-sync", "off"]).optional(),
+    torn: z.literal(true).optional(),
   }),
   z.object({
     event: z.literal("session.data"),
@@ -134,6 +149,15 @@ export const hostEventSchema = z.discriminatedUnion("event", [
     success: z.boolean(),
     error: text.optional(),
     addr: name,
+    direction: z.enum(["local", "remote"]).optional(),
+  }),
+  z.object({
+    event: z.literal("x11-forward"),
+    code: z.enum(["T3008I", "T3008W"]),
+    ...common,
+    sid: sid.optional(),
+    success: z.boolean(),
+    error: text.optional(),
   }),
   z.object({
     event: z.literal("auth"),

@@ -34,11 +34,14 @@ export const EventCode = {
   ScpUploadFailure: "T3005E",
   ClientDisconnect: "T3006I",
   AuthFailure: "T3007W",
+  X11Forward: "T3008I",
+  X11ForwardFailure: "T3008W",
   SftpOperation: "TS001I",
   SftpOperationFailure: "TS001E",
   ResetPasswordTokenCreate: "T6000I",
   RoleCreated: "T9000I",
   RoleDeleted: "T9001I",
+  AuditGap: "TA001W",
 } as const;
 
 export type EventCodeValue = typeof EventCode[keyof typeof EventCode];
@@ -55,6 +58,9 @@ export interface StoredFields {
   reported_time?: string;
   /** Host id of the node or proxy that sent the event, stamped from its certificate. */
   reported_by?: string;
+  /** The sender's spool (a UUID of version 7), and the number of the event in it, from 1. */
+  reported_stream?: string;
+  reported_seq?: number;
 }
 
 /** U in the reference: who, and as which operating-system user. */
@@ -71,6 +77,11 @@ export interface ServerFields {
   server_hostname?: string;
   server_addr?: string;
   server_labels?: Record<string, string>;
+  /** Where a session leads that a proxy reports: the server behind it. A node's UUID, if it is one. */
+  target_id?: string;
+  target_hostname?: string;
+  /** "host:port". */
+  target_addr?: string;
 }
 
 /** C in the reference: the connection. Addresses are "host:port". */
@@ -94,6 +105,8 @@ export interface UserLoginEvent extends UserFields, ConnectionFields {
   code: "T1000I" | "T1000W";
   success: boolean;
   method: "local" | "client.cert" | "oidc" | "saml" | "github";
+  /** What single sign-on said of the user. */
+  attributes?: Record<string, string[]>;
   /** Shown to administrators only: why it failed. */
   error?: string;
   message?: string;
@@ -143,6 +156,20 @@ export interface SessionStartEvent extends SessionFields {
   interactive?: boolean;
 }
 
+export type JoinMode = "peer" | "observer" | "moderator";
+
+export interface SessionJoinEvent extends SessionFields {
+  event: "session.join";
+  code: "T2001I";
+  mode?: JoinMode;
+}
+
+export interface SessionLeaveEvent extends SessionFields {
+  event: "session.leave";
+  code: "T2003I";
+}
+
+/** Reported exactly once: its uid is sessionEndUid(sid) of session_end.ts, whoever reports it. */
 export interface SessionEndEvent extends SessionFields {
   event: "session.end";
   code: "T2004I";
@@ -151,6 +178,21 @@ export interface SessionEndEvent extends SessionFields {
   participants: string[];
   session_start: string;
   session_stop: string;
+  /** Where the session was recorded. */
+  session_recording?: RecordingMode;
+  /** The recording ends before the session did. */
+  torn?: true;
+}
+
+export type RecordingMode = "node" | "node-sync" | "proxy" | "proxy-sync" | "off";
+
+/** The recording of a session has arrived whole at the auth server, which says so itself. */
+export interface SessionUploadEvent {
+  event: "session.upload";
+  code: "T2005I";
+  sid: string;
+  /** Where it is kept, e.g. "file:///var/lib/teleport/log/records/<sid>.cast.gz". */
+  url: string;
 }
 
 export interface SessionDataEvent extends SessionFields {
@@ -231,8 +273,18 @@ export interface PortForwardEvent extends UserFields, Partial<ServerFields>, Con
   code: "T3003I" | "T3003E";
   success: boolean;
   error?: string;
-  /** Target "host:port". */
+  /** Target "host:port"; of a remote forwarding, where the node listens. */
   addr: string;
+  /** "remote": the node listens for the client (`ssh -R`). Absent: local. */
+  direction?: "local" | "remote";
+}
+
+export interface X11ForwardEvent extends UserFields, Partial<ServerFields>, ConnectionFields {
+  event: "x11-forward";
+  code: "T3008I" | "T3008W";
+  sid?: string;
+  success: boolean;
+  error?: string;
 }
 
 /** A refused SSH authentication or authorization. Only failures are logged under this name. */
@@ -250,6 +302,17 @@ export interface ClientDisconnectEvent extends UserFields, ServerFields, Connect
   reason: string;
 }
 
+/** Events of a host never arrived: the numbers between what was known and what came next. */
+export interface AuditGapEvent {
+  event: "audit.gap";
+  code: "TA001W";
+  /** The host whose events are missing, and which of its services sends them. */
+  server_id: string;
+  service: "node" | "proxy";
+  first_missing: number;
+  last_missing: number;
+}
+
 /** What an emitter says; uid, time and ei are filled in by the audit log when absent. */
 export type AuditEvent =
   & (
@@ -260,8 +323,11 @@ export type AuditEvent =
     | RoleChangeEvent
     | SessionRejectedEvent
     | SessionStartEvent
+    | SessionJoinEvent
+    | SessionLeaveEvent
     | SessionEndEvent
     | SessionDataEvent
+    | SessionUploadEvent
     | ResizeEvent
     | ExecEvent
     | ScpEvent
@@ -270,6 +336,8 @@ export type AuditEvent =
     | PortForwardEvent
     | AuthEvent
     | ClientDisconnectEvent
+    | X11ForwardEvent
+    | AuditGapEvent
   )
   & Partial<StoredFields>;
 
@@ -277,23 +345,35 @@ export type StoredEvent = AuditEvent & StoredFields;
 
 export type EventName = AuditEvent["event"];
 
-/** The events each kind of host may report; everything else is the auth server's own to say. */
+/** What happens inside a session; reported by the host that sees into it. */
+const SESSION_EVENTS = [
+  "session.start",
+  "session.join",
+  "session.leave",
+  "session.end",
+  "session.data",
+  "resize",
+  "exec",
+  "scp",
+  "sftp",
+  "x11-forward",
+] as const;
+
+const CONNECTION_EVENTS = [
+  "session.rejected",
+  "subsystem",
+  "port",
+  "auth",
+  "client.disconnect",
+] as const;
+
+/**
+ * The events each kind of host may report; everything else is the auth server's own to say. A proxy
+ * sees into the sessions that it records.
+ */
 export const HOST_EVENTS = {
-  node: [
-    "session.start",
-    "session.end",
-    "session.data",
-    "session.rejected",
-    "resize",
-    "exec",
-    "scp",
-    "sftp",
-    "subsystem",
-    "port",
-    "auth",
-    "client.disconnect",
-  ],
-  proxy: ["auth", "subsystem", "port", "session.rejected", "client.disconnect"],
+  node: [...SESSION_EVENTS, ...CONNECTION_EVENTS],
+  proxy: [...SESSION_EVENTS, ...CONNECTION_EVENTS],
 } as const satisfies Record<string, readonly EventName[]>;
 
 export interface EmitResult {
@@ -303,6 +383,8 @@ export interface EmitResult {
 
 /** `ei` of session.data: it sorts after everything else of its session, as in Teleport 4. */
 export const SESSION_DATA_INDEX = 2 ** 31 - 2;
+/** `ei` of session.end and session.upload: the last of a session. */
+export const LAST_INDEX = 2 ** 31 - 1;
 
 /** Where events go. Never throws and never waits: losing the log must not stop the service. */
 export interface AuditEmitter {
