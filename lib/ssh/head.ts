@@ -18,6 +18,7 @@ export class Head {
   #bytes: Buffer = Buffer.alloc(0);
   #line = "";
   #greeting = 0;
+  #lastGreeting = "";
 
   /** @param isServer clients must not say anything before the line */
   constructor(isServer: boolean) {
@@ -33,6 +34,11 @@ export class Head {
     return this.#line.slice(this.#line.indexOf("-", 4) + 1);
   }
 
+  /** The last line that a server said before its identification; not safe to show. */
+  get greeting(): string {
+    return this.#lastGreeting;
+  }
+
   push(chunk: Buffer): HeadState {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     while (!this.isComplete) {
@@ -46,6 +52,7 @@ export class Head {
         this.#greeting += end + 1;
         const isGreeting = !this.#isServer && !line.startsWith("SSH-");
         if (!isGreeting || this.#greeting > maxGreeting) return "wrong";
+        if (line !== "") this.#lastGreeting = line.slice(0, maxIdent);
       }
     }
     const { length } = this.#bytes;

@@ -57,6 +57,9 @@ const defaultLimits: ServerLimits = {
   keepAliveCountMax: 3,
 };
 
+/** Milliseconds between two messages about connections that were turned away. */
+const turnedAwayEveryMs = 10_000;
+
 export interface AuthFailure {
   username: string;
   remote: PeerAddress;
@@ -96,6 +99,8 @@ export class SshServer<I> {
   /** Before SSH began on them. */
   readonly #arriving = new Set<Duplex>();
   #isClosing = false;
+  #turnedAway = 0;
+  #toldAt = -Infinity;
 
   constructor(options: SshServerOptions<I>) {
     this.#options = options;
@@ -144,8 +149,7 @@ export class SshServer<I> {
         stream.destroy();
       }
     });
-    // OpenSSH's clients show this line.
-    if (!hasPlace) stream.end("Exceeded MaxStartups\r\n", () => stream.destroy());
+    if (!hasPlace) this.#turnAway(stream, remote);
   }
 
   /**
@@ -194,6 +198,24 @@ export class SshServer<I> {
       return;
     }
     this.accept(stream, addressOf(remoteAddr), addressOf(localAddr));
+  }
+
+  /** Logged now and then: whoever knocks too often must not fill the disk as well. */
+  #turnAway(stream: Duplex, remote: PeerAddress): void {
+    // OpenSSH's clients and ours show this line.
+    const line = "Exceeded MaxStartups: too many connections begin here at once, try again\r\n";
+    stream.end(line, () => stream.destroy());
+    this.#turnedAway++;
+    const now = performance.now();
+    if (now - this.#toldAt < turnedAwayEveryMs) return;
+    this.#toldAt = now;
+    const { activeCount, waitingCount } = this.#startups;
+    log("ssh").warn("Connections are turned away: too many begin at once", {
+      last: remote,
+      turned_away: this.#turnedAway,
+      beginning: activeCount,
+      waiting: waitingCount,
+    });
   }
 
   #begin(arrived: Arrived, local: PeerAddress): void {

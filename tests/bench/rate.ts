@@ -1,3 +1,5 @@
+import { messageOf } from "../../lib/base/errors.ts";
+import { say } from "../../scripts/progress.ts";
 import { openCommand, ProxyLogin } from "./generator.ts";
 import { percentile, type Row, single } from "./measure.ts";
 import { pssMb } from "./processes.ts";
@@ -17,7 +19,7 @@ export async function* rate(bench: Bench): AsyncGenerator<Row> {
   for (let i = 0; i < 20; i++) await openCommand(login, "true");
   const before = pssMb([daemon]);
   const took: number[] = [];
-  let failed = 0;
+  const failures = new Map<string, number>();
   const pending: Promise<void>[] = [];
   const begun = performance.now();
   for (let i = 0; i < PER_SECOND * SECONDS; i++) {
@@ -28,11 +30,16 @@ export async function* rate(bench: Bench): AsyncGenerator<Row> {
     pending.push(
       openCommand(login, "true").then(
         () => void took.push(performance.now() - due),
-        () => void failed++,
+        (error) => {
+          const reason = messageOf(error);
+          failures.set(reason, (failures.get(reason) ?? 0) + 1);
+        },
       ),
     );
   }
   await Promise.all(pending);
+  for (const [reason, count] of failures) say("bench", `${count} failed: ${reason}`);
+  const failed = failures.values().reduce((sum, count) => sum + count, 0);
   yield single(`${PER_SECOND} commands a second for ${SECONDS} s: failed`, "", failed, {
     atMost: 0,
   });
