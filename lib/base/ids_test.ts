@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { FakeClock, systemClock } from "./clock.ts";
-import { isUuid, randomHex, uuid } from "./ids.ts";
+import { isUuid, randomHex, timeOfUuid, timeUuid, uuid } from "./ids.ts";
 
 Deno.test("randomHex() gives two digits a byte, other ones each time", () => {
   assert.match(randomHex(16), /^[0-9a-f]{32}$/);
@@ -22,4 +22,17 @@ Deno.test("FakeClock moves only when told to", () => {
   clock.set(10);
   assert.equal(clock.now(), 10);
   assert(systemClock.now() > Date.UTC(2024, 0, 1));
+});
+
+Deno.test("timeUuid() makes UUIDs of version 7 that say when they were made", () => {
+  const now = Date.UTC(2025, 5, 1, 12, 0, 0, 123);
+  const made = timeUuid(now);
+  assert.ok(isUuid(made));
+  assert.equal(made[14], "7");
+  assert.match(made[19]!, /[89ab]/);
+  assert.equal(timeOfUuid(made), now);
+  assert.notEqual(timeUuid(now), made);
+  assert.ok(timeUuid(now + 1) > made);
+  assert.equal(timeOfUuid(uuid()), undefined);
+  assert.equal(timeOfUuid("no"), undefined);
 });

@@ -4,7 +4,8 @@
  * An event is on disk before `emit()` returns, one JSON line in the newest segment file of the
  * spool, and leaves it when the auth service has acknowledged it. So events outlast a kill -9 of
  * the daemon, a restart, and an auth service that is away. Each carries its own id: an event that
- * is sent twice, because the answer was lost, is recognised by the auth service.
+ * is sent twice, because the answer was lost, is recognised by the auth service. Each carries a
+ * number: that one is missing, because it was lost here or was taken out of the spool, is seen there.
  */
 import type { AuditEmitter, AuditEvent } from "../audit/events.ts";
 import type { AuditEmitResult } from "../api/types.ts";
@@ -13,6 +14,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectionProblem, messageOf } from "../base/errors.ts";
 import { uuid } from "../base/ids.ts";
 import { log } from "../base/log.ts";
+import { AuditSequence, type SequencePosition } from "./audit_sequence.ts";
 import { AuditSpool, type SpoolBatch } from "./audit_spool.ts";
 
 export interface AuditQueueOptions {
@@ -37,6 +39,7 @@ export class AuditQueue implements AuditEmitter {
   readonly #options: AuditQueueOptions;
   readonly #clock: Clock;
   readonly #spool: AuditSpool;
+  readonly #sequence: AuditSequence;
   readonly #stop = new AbortController();
   readonly #log = log("audit-queue");
   readonly #loop: Promise<void>;
@@ -54,6 +57,11 @@ export class AuditQueue implements AuditEmitter {
     this.#spool = new AuditSpool(options.directory, {
       maxBytes: options.maxBytes ?? 256 * 1024 * 1024,
     });
+    this.#sequence = new AuditSequence(
+      `${options.directory}/sequence`,
+      positionOf(this.#spool),
+      this.#clock.now(),
+    );
     this.#loop = this.#run();
   }
 
@@ -81,11 +89,14 @@ export class AuditQueue implements AuditEmitter {
       ...event,
       uid: event.uid ?? uuid(),
       time: event.time ?? new Date(this.#clock.now()).toISOString(),
+      reported_stream: this.#sequence.stream,
+      reported_seq: this.#sequence.next(),
     };
     try {
       this.#spool.append(JSON.stringify(complete));
     } catch (error) {
       this.#dropped++;
+      this.#sequence.save();
       this.#log.error("An audit event is lost", {
         event: event.event,
         dropped: this.#dropped,
@@ -105,6 +116,7 @@ export class AuditQueue implements AuditEmitter {
     this.#stop.abort(new Error("the audit queue was closed"));
     this.#wake.resolve();
     await this.#loop;
+    this.#sequence.save();
     this.#spool.close();
   }
 
@@ -150,6 +162,21 @@ export class AuditQueue implements AuditEmitter {
         this.#log.error("The auth service refused an audit event", { uid, reason });
       }
     }
+    this.#sequence.save();
     await this.#spool.acknowledge(batch);
+  }
+}
+
+/** Of the newest event on disk. */
+function positionOf(spool: AuditSpool): SequencePosition | undefined {
+  const newest = spool.newest();
+  if (newest === undefined) return undefined;
+  try {
+    const { reported_stream: stream, reported_seq: seq } = JSON.parse(newest.line) as AuditEvent;
+    if (stream === undefined || seq === undefined) return undefined;
+    // A torn line was an event, and had a number.
+    return { stream, seq: newest.torn ? seq + 1 : seq };
+  } catch {
+    return undefined;
   }
 }

@@ -225,3 +225,73 @@ Deno.test("spool files are removed once everything in them was acknowledged", ()
     assert.equal(left.length <= 1, true);
     assert.equal(receiver.events.length, 40);
   }));
+
+function numbers(events: AuditEvent[]): (number | undefined)[] {
+  return events.map((event) => event.reported_seq);
+}
+
+Deno.test("events are numbered from 1, over restarts and also when the spool is empty", () =>
+  inDirectory(async (directory) => {
+    const receiver = new Receiver();
+    for (let start = 0; start < 3; start++) {
+      const queue = new AuditQueue({ directory, send: receiver.send });
+      queue.emit(exec("a"));
+      queue.emit(exec("b"));
+      await receiver.has(2 * start + 2);
+      await queue.close({ drainMs: 1_000 });
+    }
+    assert.deepEqual(numbers(receiver.events), [1, 2, 3, 4, 5, 6]);
+    assert.equal(new Set(receiver.events.map((event) => event.reported_stream)).size, 1);
+  }));
+
+Deno.test("numbers go on after a kill -9 whose last line is torn, and without the sequence file", () =>
+  inDirectory(async (directory) => {
+    const receiver = new Receiver();
+    receiver.failures = Infinity;
+    const first = new AuditQueue({ directory, send: receiver.send, backoff: quick() });
+    first.emit(exec("a"));
+    first.emit(exec("b"));
+    await first.close();
+    await Deno.remove(`${directory}/sequence`);
+    const file = [...Deno.readDirSync(directory)].find((e) => e.name.endsWith(".ndjson"))!.name;
+    await Deno.writeTextFile(`${directory}/${file}`, '{"event":"exe', { append: true });
+    receiver.failures = 0;
+    const second = new AuditQueue({ directory, send: receiver.send });
+    second.emit(exec("c"));
+    await receiver.has(3);
+    await second.close();
+    // What was torn had the number 3.
+    assert.deepEqual(numbers(receiver.events), [1, 2, 4]);
+    assert.equal(new Set(receiver.events.map((event) => event.reported_stream)).size, 1);
+  }));
+
+Deno.test("an event that is lost uses a number up, also when a restart comes next", () =>
+  inDirectory(async (directory) => {
+    const receiver = new Receiver();
+    receiver.failures = Infinity;
+    const options = { directory, send: receiver.send, backoff: quick() };
+    const first = new AuditQueue({ ...options, maxBytes: 1_000 });
+    while (first.dropped < 3) first.emit(exec("x".repeat(100)));
+    const kept = (await Deno.readTextFile(`${directory}/0000000001.ndjson`)).split("\n").length - 1;
+    await first.close();
+    receiver.failures = 0;
+    const second = new AuditQueue(options);
+    second.emit(exec("next"));
+    await receiver.has(kept + 1);
+    await second.close();
+    assert.equal(receiver.events.at(-1)!.reported_seq, kept + 3 + 1);
+  }));
+
+Deno.test("a spool that was removed begins a stream of its own", () =>
+  inDirectory(async (directory) => {
+    const receiver = new Receiver();
+    for (let start = 1; start <= 2; start++) {
+      const queue = new AuditQueue({ directory, send: receiver.send });
+      queue.emit(exec("a"));
+      await receiver.has(start);
+      await queue.close({ drainMs: 1_000 });
+      await Deno.remove(directory, { recursive: true });
+    }
+    assert.deepEqual(numbers(receiver.events), [1, 1]);
+    assert.notEqual(receiver.events[0]!.reported_stream, receiver.events[1]!.reported_stream);
+  }));

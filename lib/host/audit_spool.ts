@@ -89,6 +89,23 @@ export class AuditSpool {
     else this.#syncSoon();
   }
 
+  /**
+   * The newest whole line on disk, acknowledged or not, and whether a torn one follows it; undefined
+   * when the spool is empty.
+   */
+  newest(): { line: string; torn: boolean } | undefined {
+    for (const [segment, size] of [...this.#sizes].reverse()) {
+      if (size === 0) continue;
+      const bytes = Deno.readFileSync(this.#path(segment));
+      const end = bytes.lastIndexOf(LINE_FEED);
+      if (end < 0) continue;
+      const start = bytes.lastIndexOf(LINE_FEED, end - 1) + 1;
+      const line = new TextDecoder().decode(bytes.subarray(start, end));
+      return { line, torn: end < bytes.length - 1 };
+    }
+    return undefined;
+  }
+
   /** The oldest lines that are not acknowledged; undefined when there are none. */
   async next(limit: { events: number; bytes: number }): Promise<SpoolBatch | undefined> {
     for (const [segment, size] of this.#sizes) {
