@@ -21,6 +21,7 @@ import {
   parseProxyAddress,
   type ProxyAddress,
 } from "../../lib/client/proxy_address.ts";
+import { refuseOtherCluster } from "./other_cluster.ts";
 
 export interface Credentials {
   identity: ClientIdentity;
@@ -81,16 +82,6 @@ export function findProfile(flags: Flags, dir = profileDirectory()): Profile | u
 export function proxyOf(flags: Flags): ProxyAddress | undefined {
   const text = flags.text("proxy");
   return text === undefined ? undefined : parseProxyAddress(text);
-}
-
-/** @throws BadParameter for another cluster than the user's own, which is later work */
-export function refuseOtherCluster(flags: Flags, own: string): void {
-  const asked = flags.text("cluster");
-  if (asked === undefined || asked === own) return;
-  throw new BadParameter(
-    `--cluster=${asked} is not supported by this version: only the cluster that you logged in to ` +
-      `(${own}) can be reached; run the command without --cluster and TELEPORT_CLUSTER`,
-  );
 }
 
 async function fromProfile(flags: Flags, useAgent?: boolean): Promise<Credentials> {

@@ -12,7 +12,7 @@ import {
 } from "../../lib/client/login.ts";
 import { profileDirectory, readProfile, writeProfile } from "../../lib/client/profile.ts";
 import type { ProxyAddress } from "../../lib/client/proxy_address.ts";
-import { refuseOtherCluster } from "./credentials.ts";
+import { refuseOtherCluster } from "./other_cluster.ts";
 
 /** Logs in without storing anything. */
 export async function logIn(

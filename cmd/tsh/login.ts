@@ -10,9 +10,10 @@ import { readIdentity } from "../../lib/client/keystore.ts";
 import { profileDirectory, readCurrentProfile, writeProfile } from "../../lib/client/profile.ts";
 import { formatAddr } from "../../lib/base/net.ts";
 import { parseProxyAddress, type ProxyAddress } from "../../lib/client/proxy_address.ts";
-import { findProfile, proxyOf, refuseOtherCluster } from "./credentials.ts";
+import { findProfile, proxyOf } from "./credentials.ts";
 import { localUser } from "./local_user.ts";
 import { logIn, logInAndStore } from "./log_in.ts";
+import { refuseOtherCluster } from "./other_cluster.ts";
 import { printStatus } from "./print_status.ts";
 
 const fileFormats = ["file", "openssh"];

@@ -1,9 +1,9 @@
 /** Parses one command's arguments with commander, which is loaded here and nowhere else. */
 import { Command, CommanderError, Option } from "commander";
 import { endOptionsAfterFirst } from "./argv.ts";
+import type { CommandSpec } from "./command.ts";
 import { UsageError } from "./exit.ts";
 import { Flags, nameOf, type OptionSpec, spellingsOf, takesValue } from "./flags.ts";
-import type { CommandSpec } from "./program.ts";
 import { suggest } from "./suggest.ts";
 
 export type Parsed = { help: string } | { args: string[]; flags: Flags };

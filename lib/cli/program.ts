@@ -5,10 +5,13 @@
 import { messageOf } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { findVerb } from "./argv.ts";
+import type { CommandSpec } from "./command.ts";
 import { Exit, exitStatus, exitStatusOf, UsageError } from "./exit.ts";
-import type { Flags, OptionSpec } from "./flags.ts";
+import type { OptionSpec } from "./flags.ts";
 import { out, paint, say } from "./output.ts";
 import { suggest } from "./suggest.ts";
+
+export type { CommandSpec } from "./command.ts";
 
 export interface Program {
   name: string;
@@ -26,28 +29,6 @@ export interface CommandEntry {
   summary: string;
   hidden?: boolean;
   load(): Promise<{ command: CommandSpec }>;
-}
-
-export interface CommandSpec {
-  name: string;
-  summary: string;
-  /** Longer text for --help; the summary unless given. */
-  description?: string;
-  /** The arguments as the usage line shows them, when `arguments` do not say it well. */
-  usage?: string;
-  /** commander's notation: "<host>", "[command...]". */
-  arguments?: readonly { name: string; about: string }[];
-  options?: readonly OptionSpec[];
-  /** Shown below the options: files, environment, exit statuses. */
-  notes?: string;
-  /** Command lines and what they do. */
-  examples?: readonly (readonly [command: string, what: string])[];
-  /** The arguments after the first are somebody else's command line. */
-  runsCommand?: boolean;
-  /** Returns the exit status, 0 when nothing is returned. */
-  run(args: readonly string[], flags: Flags): Promise<number | void> | number | void;
-  /** The exit status of an error; 1, or 2 for UsageError, unless given. */
-  statusOf?(e: unknown): number;
 }
 
 /** Runs the program and ends the process. */
