@@ -55,14 +55,18 @@ interface Opening {
   reject(error: Error): void;
 }
 
-/** From the ninth channel of a connection on, less waits for slow readers. */
-const manyChannels = 8;
-const smallWindow = 256 * 1024;
+/** The more channels a connection has, the less waits for the slow reader of a new one. */
+const windows = [
+  { below: 8, bytes: fullWindow },
+  { below: 128, bytes: 256 * 1024 },
+  { below: Infinity, bytes: 64 * 1024 },
+];
 
 export class Channels {
   readonly #transport: Transport;
   readonly #handler: ChannelsHandler;
-  readonly #max: number;
+  /** Channels that may be open, whoever opens them. */
+  max: number;
   readonly #channels = new Map<number, Channel>();
   readonly #openings = new Map<number, Opening>();
   /** Numbers reserved by openings of the peer that were not answered yet. */
@@ -74,7 +78,7 @@ export class Channels {
 
   constructor(transport: Transport, max: number, handler: ChannelsHandler) {
     this.#transport = transport;
-    this.#max = max;
+    this.max = max;
     this.#handler = handler;
     this.#link = {
       send: (payload) => transport.send(payload),
@@ -102,6 +106,9 @@ export class Channels {
    */
   open(type: string, options: ChannelOptions, fields?: Uint8Array): Promise<Channel> {
     if (this.#isClosed) return Promise.reject(new ConnectionProblem("The connection is closed"));
+    if (this.size >= this.max) {
+      return Promise.reject(new LimitExceeded(`No more than ${this.max} channels`));
+    }
     const channel = this.#add({ id: 0, window: 0, maxPacket: 0 }, options);
     const { promise, resolve, reject } = Promise.withResolvers<Channel>();
     this.#openings.set(channel.localId, { channel, resolve, reject });
@@ -184,7 +191,7 @@ export class Channels {
     while (this.#channels.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % 2 ** 31;
     const id = this.#nextId;
     this.#nextId = (id + 1) % 2 ** 31;
-    const window = this.#channels.size < manyChannels ? fullWindow : smallWindow;
+    const window = windows.find(({ below }) => this.#channels.size < below)!.bytes;
     const channel = new Channel(id, peer, this.#link, { ...options, window });
     this.#channels.set(id, channel);
     return channel;
@@ -230,8 +237,8 @@ export class Channels {
     const peer = { id: fields.u32(), window: fields.u32(), maxPacket: fields.u32() };
     const request = { type, peer, fields };
     this.#answering++;
-    if (this.size > this.#max) {
-      this.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, `No more than ${this.#max} channels`);
+    if (this.size > this.max) {
+      this.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, `No more than ${this.max} channels`);
     } else if (peer.maxPacket < minOutgoingData) {
       this.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, "The maximum packet size is too small");
     } else {

@@ -8,20 +8,32 @@ import {
   type TeleportError,
 } from "../base/errors.ts";
 import type { Certificate } from "../sshwire/certificate.ts";
-import { WireReader, WireWriter } from "../sshwire/codec.ts";
+import { WireWriter } from "../sshwire/codec.ts";
 import { ciphers, compressions, hostKeyAlgorithms, kexAlgorithms, macs } from "./algorithms.ts";
 import type { Channel } from "./channel.ts";
-import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
+import { type ChannelRequest, Channels } from "./channels.ts";
 import { ClientAuth, type ClientCredential } from "./client_auth.ts";
+import { ClientForwarding, type OnForwarded, type RemoteForward } from "./client_forwarding.ts";
 import { type ClientChannel, ClientSession } from "./client_session.ts";
+import {
+  type ForwardBind,
+  isPort,
+  type Origin,
+  writeDirectTcpip,
+  writeX11,
+  type X11Request,
+} from "./forwarding.ts";
+import { GlobalRequests } from "./global_requests.ts";
 import { hostKeyAcceptor, type OfferedHost } from "./host_keys.ts";
 import type { KeepAlive } from "./liveness.ts";
-import { DISCONNECT, MSG, OPEN_FAILURE, requestFailure } from "./messages.ts";
+import { DISCONNECT, MSG } from "./messages.ts";
 import { type PtyRequest, writePty } from "./pty.ts";
 import { Disconnect, Transport, type TransportHandler } from "./transport.ts";
 
 export type { AgentSigner, ClientCredential } from "./client_auth.ts";
 export type { ClientChannel, ExitStatus } from "./client_session.ts";
+export type { OnForwarded, RemoteForward } from "./client_forwarding.ts";
+export type { ForwardBind, Origin, X11Request } from "./forwarding.ts";
 export type { OfferedHost } from "./host_keys.ts";
 export type { PtyRequest, WindowSize } from "./pty.ts";
 
@@ -35,6 +47,12 @@ export interface ConnectOptions {
   verifyHost(host: OfferedHost): void;
   /** Text of the server, safe to show. */
   onBanner?(text: string): void;
+  /** Opens the user's agent, for a session that was given `agentForwarding`. */
+  onAgentChannel?(): Promise<Duplex>;
+  /** Opens the user's display, for a session that was given `x11`. */
+  onX11Channel?(from: Origin): Promise<Duplex>;
+  /** What the server says to the connection as a whole, e.g. "x-teleport-event". */
+  onGlobalRequest?(name: string, payload: Uint8Array): void;
   keepAlive?: KeepAlive;
   /** Milliseconds until the user must be authenticated; 30 s. */
   readyTimeoutMs?: number;
@@ -48,6 +66,10 @@ export interface ConnectOptions {
 export interface SessionOptions {
   env?: Record<string, string>;
   pty?: PtyRequest;
+  /** Offers the agent behind `onAgentChannel`. */
+  agentForwarding?: boolean;
+  /** Offers the display behind `onX11Channel`. */
+  x11?: Omit<X11Request, "singleConnection"> & { singleConnection?: boolean };
 }
 
 /**
@@ -102,6 +124,15 @@ export class SshClient {
     return this.#connection.session("subsystem", new WireWriter().string(name).bytes(), options);
   }
 
+  /**
+   * Has the server listen; connections that come to it go to `onConnection`.
+   * @param bind host "" is all addresses, "localhost" both of loopback's; port 0 lets it choose
+   * @throws AccessDenied, ConnectionProblem
+   */
+  requestTcpipForward(bind: ForwardBind, onConnection: OnForwarded): Promise<RemoteForward> {
+    return this.#connection.forwarding.listen(bind, onConnection);
+  }
+
   /** A TCP connection made by the server. */
   directTcpip(
     host: string,
@@ -125,7 +156,9 @@ class ClientConnection implements TransportHandler {
 
   readonly #options: ConnectOptions;
   readonly #transport: Transport;
+  readonly forwarding: ClientForwarding;
   readonly #channels: Channels;
+  readonly #globals: GlobalRequests;
   readonly #auth: ClientAuth;
   readonly #sessions = new WeakMap<Channel, ClientSession>();
   readonly #ready = Promise.withResolvers<void>();
@@ -158,8 +191,21 @@ class ClientConnection implements TransportHandler {
       rekeyMs: options.rekeyMs ?? 3_600_000,
     }, this);
     this.#channels = new Channels(this.#transport, maxChannels, {
-      onOpen: (request) => this.#refuse(request),
+      onOpen: (request) => this.forwarding.onOpen(request),
       onRequest: (request) => this.#onChannelRequest(request),
+    });
+    this.#globals = new GlobalRequests({
+      send: (payload) => this.#transport.send(payload),
+      answer: ({ name, fields }) => {
+        options.onGlobalRequest?.(name, fields.rest());
+        return false;
+      },
+    });
+    this.forwarding = new ClientForwarding({
+      channels: this.#channels,
+      globals: this.#globals,
+      onAgentChannel: options.onAgentChannel,
+      onX11Channel: options.onX11Channel,
     });
     this.#auth = new ClientAuth({
       username: options.username,
@@ -194,8 +240,10 @@ class ClientConnection implements TransportHandler {
   async session(
     kind: "exec" | "shell" | "subsystem",
     fields: Uint8Array | undefined,
-    { env = {}, pty }: SessionOptions = {},
+    { env = {}, pty, agentForwarding, x11 }: SessionOptions = {},
   ): Promise<ClientChannel> {
+    if (agentForwarding) this.forwarding.expectAgent();
+    if (x11) this.forwarding.expectX11();
     const channel = await this.#channels.open("session", { closeRule: "on-request", stderr: "in" });
     const session = new ClientSession(channel);
     this.#sessions.set(channel, session);
@@ -203,9 +251,16 @@ class ClientConnection implements TransportHandler {
       channel.request("env", false, new WireWriter().string(name).string(value).bytes());
     }
     // Asked together: the answers come in one round trip.
-    const ptyAnswer = pty ? channel.ask("pty-req", writePty(pty)) : Promise.resolve(true);
-    const startAnswer = channel.ask(kind, fields);
-    const [hasPty, hasStarted] = await Promise.all([ptyAnswer, startAnswer]);
+    const yes = Promise.resolve(true);
+    const answers = [
+      pty ? channel.ask("pty-req", writePty(pty)) : yes,
+      agentForwarding ? channel.ask("auth-agent-req@openssh.com") : yes,
+      x11 ? channel.ask("x11-req", writeX11({ singleConnection: false, ...x11 })) : yes,
+      channel.ask(kind, fields),
+    ];
+    const [hasPty, hasAgent, hasX11, hasStarted] = await Promise.all(answers);
+    if (!hasAgent) session.refused.push("agent");
+    if (!hasX11) session.refused.push("x11");
     if (!hasStarted) throw await session.refusal(`The server refused the ${kind} request`);
     if (!hasPty) {
       channel.close();
@@ -219,10 +274,10 @@ class ClientConnection implements TransportHandler {
     port: number,
     origin: { host: string; port: number },
   ): Promise<Duplex> {
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new BadParameter("Bad port");
-    const fields = new WireWriter().string(host).u32(port).string(origin.host).u32(origin.port);
+    if (!isPort(port)) throw new BadParameter("Bad port");
     const options = { closeRule: "when-both-ended" } as const;
-    return (await this.#channels.open("direct-tcpip", options, fields.bytes())).stream;
+    const fields = writeDirectTcpip(host, port, origin);
+    return (await this.#channels.open("direct-tcpip", options, fields)).stream;
   }
 
   // --- from the transport ---
@@ -238,10 +293,10 @@ class ClientConnection implements TransportHandler {
     if (this.#state !== "open") throw unexpected(type);
     switch (type) {
       case MSG.GLOBAL_REQUEST:
-        return this.#onGlobalRequest(payload);
+        return this.#globals.onRequest(payload);
       case MSG.REQUEST_SUCCESS:
       case MSG.REQUEST_FAILURE:
-        return; // the answer to a keep-alive
+        return this.#globals.onReply(type === MSG.REQUEST_SUCCESS, payload);
       default:
         if (type < MSG.CHANNEL_OPEN) throw unexpected(type);
         this.#channels.onMessage(type, payload);
@@ -258,6 +313,7 @@ class ClientConnection implements TransportHandler {
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     this.#auth.stop();
+    this.#globals.close();
     this.#channels.abandon();
     if (!wasOpen) this.#ready.reject(this.#ownReason ?? this.#explain(error));
     this.#transport.gone.then(() => this.#closed.resolve(error));
@@ -280,18 +336,11 @@ class ClientConnection implements TransportHandler {
   #onAuthenticated(): void {
     this.#state = "open";
     clearTimeout(this.#timer);
-    this.#transport.authenticated(this.#options.keepAlive ?? { intervalMs: 0, countMax: 3 });
+    this.#transport.authenticated(
+      this.#options.keepAlive ?? { intervalMs: 0, countMax: 3 },
+      () => this.#globals.askAlive(),
+    );
     this.#ready.resolve();
-  }
-
-  #onGlobalRequest(payload: Buffer): void {
-    const fields = new WireReader(payload.subarray(1), "global request");
-    fields.utf8();
-    if (fields.bool()) this.#transport.send(requestFailure());
-  }
-
-  #refuse(request: OpenRequest): void {
-    this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Channels are opened by the client");
   }
 
   #onChannelRequest(request: ChannelRequest): void {

@@ -21,6 +21,8 @@ export interface ClientChannel {
   resize(size: WindowSize): void;
   /** @param name without "SIG" */
   signal(name: string): void;
+  /** What was asked for besides, and refused by the server. */
+  readonly refused: readonly ("agent" | "x11")[];
   /** Resolves when the channel is closed; what was received before may still be unread. */
   readonly exited: Promise<ExitStatus>;
   close(): void;
@@ -30,6 +32,7 @@ export class ClientSession implements ClientChannel {
   readonly stream: Duplex;
   readonly stderr: Readable;
   readonly exited: Promise<ExitStatus>;
+  readonly refused: ("agent" | "x11")[] = [];
   readonly #channel: Channel;
   #status: ExitStatus = { lost: true };
 

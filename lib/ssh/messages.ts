@@ -102,8 +102,12 @@ export function publicKeyRequest(
     .bool(isSigned).string(algorithm).string(blob);
 }
 
-export function keepAliveRequest(): Uint8Array {
-  return message(MSG.GLOBAL_REQUEST).string("keepalive@openssh.com").bool(true).bytes();
+export function globalRequest(name: string, wantReply: boolean): WireWriter {
+  return message(MSG.GLOBAL_REQUEST).string(name).bool(wantReply);
+}
+
+export function requestSuccess(fields?: Uint8Array): Uint8Array {
+  return message(MSG.REQUEST_SUCCESS).raw(fields ?? new Uint8Array(0)).bytes();
 }
 
 export function requestFailure(): Uint8Array {

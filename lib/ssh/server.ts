@@ -16,12 +16,8 @@ export type { PeerAddress } from "./client_address.ts";
 export { clientAddressLine } from "./client_address.ts";
 export type { HostKey } from "./host_keys.ts";
 export type { PtyRequest, WindowSize } from "./pty.ts";
-export type {
-  AuthAttempt,
-  ConnectionHandlers,
-  DirectTcpip,
-  ServerConnection,
-} from "./server_connection.ts";
+export type { DirectTcpip, ForwardBind, ForwardedTcpip, X11Request } from "./forwarding.ts";
+export type { AuthAttempt, ConnectionHandlers, ServerConnection } from "./server_connection.ts";
 export type { ServerChannel, SessionHandlers, SessionStart } from "./server_session.ts";
 
 export interface ServerLimits {

@@ -1,8 +1,7 @@
 /** One connection at the server: its services in their order, its channels, what is refused. */
 import type { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { AccessDenied, LimitExceeded, messageOf, type TeleportError } from "../base/errors.ts";
-import { printable } from "../base/text.ts";
+import type { TeleportError } from "../base/errors.ts";
 import type { Certificate } from "../sshwire/certificate.ts";
 import { WireReader } from "../sshwire/codec.ts";
 import type { PublicKey } from "../sshwire/keys.ts";
@@ -10,19 +9,18 @@ import { signatureAlgorithms } from "./algorithms.ts";
 import type { Channel } from "./channel.ts";
 import { type ChannelRequest, Channels, type OpenRequest } from "./channels.ts";
 import type { PeerAddress } from "./client_address.ts";
+import type { ForwardedTcpip } from "./forwarding.ts";
+import { type GlobalAnswer, type GlobalRequest, GlobalRequests } from "./global_requests.ts";
 import type { KeepAlive } from "./liveness.ts";
-import {
-  authSuccess,
-  DISCONNECT,
-  extInfo,
-  MSG,
-  OPEN_FAILURE,
-  requestFailure,
-  serviceAccept,
-} from "./messages.ts";
+import { authSuccess, DISCONNECT, extInfo, MSG, OPEN_FAILURE, serviceAccept } from "./messages.ts";
 import { ServerAuth } from "./server_auth.ts";
+import {
+  type ForwardingHandlers,
+  isForwardRequest,
+  refuseFor,
+  ServerForwarding,
+} from "./server_forwarding.ts";
 import { ServerSession, type SessionHandlers } from "./server_session.ts";
-import { relay } from "./stream.ts";
 import {
   Disconnect,
   Transport,
@@ -40,21 +38,11 @@ export interface AuthAttempt {
   connectionId: string;
 }
 
-export interface DirectTcpip {
-  host: string;
-  port: number;
-  originHost: string;
-  originPort: number;
-}
-
-export interface ConnectionHandlers {
+export interface ConnectionHandlers extends ForwardingHandlers {
   /** Called for each session channel. Throws AccessDenied to refuse the channel. */
   session?(): SessionHandlers;
-  /**
-   * Resolves with what the channel is relayed to. Throws to refuse: the message goes to the client,
-   * as "prohibited" for AccessDenied and LimitExceeded, else as "connect failed".
-   */
-  directTcpip?(request: DirectTcpip): Promise<Duplex>;
+  /** So many channels more than `maxChannels` may be open, all of them forwarded connections. */
+  maxForwards?: number;
 }
 
 /** An authenticated connection. */
@@ -73,8 +61,19 @@ export interface ServerConnection<I> {
   readonly channelCount: number;
   /** Tells the client the reason, and closes. */
   close(reason?: string): void;
-  /** Channels that the client opens wait until this is called; it is called once. */
+  /** What the client asks for waits until this is called; it is called once. */
   handle(handlers: ConnectionHandlers): void;
+  /**
+   * Opens a channel for a connection that came to a listener of the client's.
+   * @throws AccessDenied, LimitExceeded, ConnectionProblem; so do the next two
+   */
+  openForwardedTcpip(forwarded: ForwardedTcpip): Promise<Duplex>;
+  /** Opens a channel to the client's agent. Only when it has offered it. */
+  openAgent(): Promise<Duplex>;
+  /** Opens a channel to the client's display. Only when it has offered it. */
+  openX11(origin: { originHost: string; originPort: number }): Promise<Duplex>;
+  /** Says something to the client as a whole, and wants no answer. */
+  sendGlobalRequest(name: string, payload: Uint8Array): void;
 }
 
 export interface ServerConnectionOptions<I> {
@@ -101,10 +100,13 @@ export class Connection<I> implements TransportHandler {
   readonly #transport: Transport;
   readonly #auth: ServerAuth<I>;
   readonly #channels: Channels;
-  readonly #sessions = new WeakMap<Channel, ServerSession>();
+  readonly #globals: GlobalRequests;
+  readonly #sessions = new Map<Channel, ServerSession>();
   readonly #closed = Promise.withResolvers<void>();
   #state: "kex" | "service" | "auth" | "open" | "closed" = "kex";
+  readonly #handled = Promise.withResolvers<void>();
   #handlers: ConnectionHandlers | undefined;
+  #forwarding: ServerForwarding;
   #waiting: OpenRequest[] = [];
   #noMoreSessions = false;
 
@@ -114,6 +116,11 @@ export class Connection<I> implements TransportHandler {
     this.#channels = new Channels(this.#transport, options.maxChannels, {
       onOpen: (request) => this.#onOpen(request),
       onRequest: (request) => this.#onChannelRequest(request),
+    });
+    this.#forwarding = new ServerForwarding(this.#channels, {});
+    this.#globals = new GlobalRequests({
+      send: (payload) => this.#transport.send(payload),
+      answer: (request) => this.#onGlobalRequest(request),
     });
     this.#auth = new ServerAuth<I>({
       maxTries: options.maxTries,
@@ -181,6 +188,7 @@ export class Connection<I> implements TransportHandler {
     this.#state = "closed";
     this.#waiting = [];
     this.#auth.stop();
+    this.#globals.close();
     this.#channels.abandon();
     this.#options.onClosed();
     this.#closed.resolve();
@@ -205,7 +213,7 @@ export class Connection<I> implements TransportHandler {
   #onAuthenticated(username: string, identity: I): void {
     this.#transport.send(authSuccess());
     this.#state = "open";
-    this.#transport.authenticated(this.#options.keepAlive);
+    this.#transport.authenticated(this.#options.keepAlive, () => this.#globals.askAlive());
     const { id, remote, local, relayedBy } = this.#options;
     const channels = this.#channels;
     this.#options.onAuthenticated({
@@ -222,6 +230,11 @@ export class Connection<I> implements TransportHandler {
       },
       close: (reason) => this.close(reason),
       handle: (handlers) => this.#handle(handlers),
+      openForwardedTcpip: (forwarded) => this.#forwarding.openForwardedTcpip(forwarded),
+      openAgent: () => this.#forwarding.openAgent(),
+      openX11: ({ originHost, originPort }) =>
+        this.#forwarding.openX11({ host: originHost, port: originPort }),
+      sendGlobalRequest: (name, payload) => this.#globals.tell(name, payload),
     });
   }
 
@@ -232,10 +245,10 @@ export class Connection<I> implements TransportHandler {
       case MSG.USERAUTH_REQUEST:
         return; // RFC 4252 §5.3: to be ignored
       case MSG.GLOBAL_REQUEST:
-        return this.#onGlobalRequest(payload);
+        return this.#globals.onRequest(payload);
       case MSG.REQUEST_SUCCESS:
       case MSG.REQUEST_FAILURE:
-        return; // the answer to a keep-alive
+        return this.#globals.onReply(type === MSG.REQUEST_SUCCESS, payload);
       default:
         if (type < MSG.CHANNEL_OPEN) {
           throw new Disconnect(DISCONNECT.PROTOCOL_ERROR, `Unexpected message ${type}`);
@@ -244,16 +257,20 @@ export class Connection<I> implements TransportHandler {
     }
   }
 
-  #onGlobalRequest(payload: Buffer): void {
-    const fields = new WireReader(payload.subarray(1), "global request");
-    const name = fields.utf8();
-    const wantReply = fields.bool();
-    if (name === "no-more-sessions@openssh.com") this.#noMoreSessions = true;
-    if (wantReply) this.#transport.send(requestFailure());
+  #onGlobalRequest(request: GlobalRequest): GlobalAnswer | Promise<GlobalAnswer> {
+    if (request.name === "no-more-sessions@openssh.com") this.#noMoreSessions = true;
+    // At once: a keep-alive is not to wait for what decides about the connection.
+    if (!isForwardRequest(request.name)) return false;
+    if (this.#handlers) return this.#forwarding.onGlobalRequest(request);
+    return this.#handled.promise.then(() => this.#forwarding.onGlobalRequest(request));
   }
 
   #handle(handlers: ConnectionHandlers): void {
-    this.#handlers ??= handlers;
+    if (this.#handlers) return;
+    this.#handlers = handlers;
+    this.#forwarding = new ServerForwarding(this.#channels, handlers);
+    this.#channels.max = this.#options.maxChannels + (handlers.maxForwards ?? 0);
+    this.#handled.resolve();
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const request of waiting) this.#onOpen(request);
@@ -263,55 +280,34 @@ export class Connection<I> implements TransportHandler {
     if (!this.#handlers) {
       if (this.#waiting.length < maxWaiting) this.#waiting.push(request);
       else this.#channels.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, "Too many openings");
-      return;
+    } else if (request.type === "session") {
+      this.#onSession(request, this.#handlers);
+    } else if (!this.#forwarding.onOpen(request)) {
+      const text = "Channels of this type are not served";
+      this.#channels.refuse(request, OPEN_FAILURE.UNKNOWN_TYPE, text);
     }
-    if (request.type === "session") this.#onSession(request, this.#handlers);
-    else if (request.type === "direct-tcpip") this.#onDirectTcpip(request, this.#handlers);
-    else {this.#channels.refuse(
-        request,
-        OPEN_FAILURE.UNKNOWN_TYPE,
-        "Channels of this type are not served",
-      );}
   }
 
   #onSession(request: OpenRequest, { session }: ConnectionHandlers): void {
+    const { maxChannels } = this.#options;
     if (!session || this.#noMoreSessions) {
       this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Sessions are not served here");
+      return;
+    }
+    if (this.#sessions.size >= maxChannels) {
+      const text = `No more than ${maxChannels} sessions`;
+      this.#channels.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, text);
       return;
     }
     try {
       const handlers = session();
       const channel = this.#channels.accept(request, { closeRule: "on-request", stderr: "out" });
-      if (channel) this.#sessions.set(channel, new ServerSession(channel, handlers));
+      if (!channel) return;
+      this.#sessions.set(channel, new ServerSession(channel, handlers));
+      channel.closed.then(() => this.#sessions.delete(channel));
     } catch (error) {
-      this.#refuse(request, error);
+      refuseFor(this.#channels, request, error);
     }
-  }
-
-  #onDirectTcpip(request: OpenRequest, { directTcpip }: ConnectionHandlers): void {
-    const { fields } = request;
-    const target = {
-      host: fields.utf8(),
-      port: fields.u32(),
-      originHost: fields.utf8(),
-      originPort: fields.u32(),
-    };
-    fields.end();
-    if (!directTcpip || target.port > 65_535 || target.host.length > 1024) {
-      this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Forwarding is not served here");
-      return;
-    }
-    Promise.try(() => directTcpip(target)).then((other) => {
-      const channel = this.#channels.accept(request, { closeRule: "when-both-ended" });
-      if (channel) relay(channel.stream, other);
-      else other.destroy();
-    }).catch((error) => this.#refuse(request, error));
-  }
-
-  #refuse(request: OpenRequest, error: unknown): void {
-    const prohibited = error instanceof AccessDenied || error instanceof LimitExceeded;
-    const reason = prohibited ? OPEN_FAILURE.PROHIBITED : OPEN_FAILURE.CONNECT_FAILED;
-    this.#channels.refuse(request, reason, printable(messageOf(error)));
   }
 
   #onChannelRequest(request: ChannelRequest): void {

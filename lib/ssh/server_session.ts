@@ -7,6 +7,7 @@ import { printable } from "../base/text.ts";
 import { type WireReader, WireWriter } from "../sshwire/codec.ts";
 import type { Channel } from "./channel.ts";
 import type { ChannelRequest } from "./channels.ts";
+import { readX11, type X11Request } from "./forwarding.ts";
 import { readPty, readWindow } from "./pty.ts";
 import type { PtyRequest, WindowSize } from "./pty.ts";
 
@@ -22,6 +23,10 @@ export interface SessionHandlers {
   windowChange?(size: WindowSize): void;
   /** Without "SIG". */
   signal?(name: string): void;
+  /** The client offers its agent to the session; true to say yes. */
+  agentForward?(): boolean;
+  /** The client offers its display to the session; true to say yes. */
+  x11?(request: X11Request): boolean;
   /**
    * Throws to refuse: the message goes to the client's stderr, a command or shell ends with status
    * 255, a subsystem with CHANNEL_FAILURE.
@@ -84,6 +89,10 @@ export class ServerSession {
       }
       case "signal":
         return this.#onSignal(fields.utf8());
+      case "auth-agent-req@openssh.com":
+        return !this.#hasStarted && ask(() => this.#handlers.agentForward?.() ?? false);
+      case "x11-req":
+        return this.#onX11(readX11(fields));
       default:
         return false;
     }
@@ -104,6 +113,11 @@ export class ServerSession {
       !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
     ) return false;
     return ask(() => this.#handlers.env?.(name, value) ?? false);
+  }
+
+  #onX11(request: X11Request | undefined): boolean {
+    if (!request || this.#hasStarted) return false;
+    return ask(() => this.#handlers.x11?.(request) ?? false);
   }
 
   #onSignal(name: string): boolean {

@@ -178,10 +178,18 @@ export async function dialTcp(options: DialOptions): Promise<ConnStream> {
  * Copies each stream's bytes into the other until both have ended, and destroys both. The end of
  * one direction leaves the other open. Resolves (it never rejects) with the bytes copied, also when
  * a stream broke.
+ * @param onActivity called whenever bytes come or go
  */
-export async function relay(a: Duplex, b: Duplex): Promise<{ aToB: number; bToA: number }> {
+export async function relay(
+  a: Duplex,
+  b: Duplex,
+  onActivity: () => void = ignore,
+): Promise<{ aToB: number; bToA: number }> {
   const stopWatching = [watchForStall(a, b), watchForStall(b, a)];
-  const [aToB, bToA] = await Promise.all([copy(a, b), copy(b, a)]);
+  const [aToB, bToA] = await Promise.all([
+    copy(a, b, ignore, onActivity),
+    copy(b, a, ignore, onActivity),
+  ]);
   for (const stop of stopWatching) stop();
   a.destroy();
   b.destroy();
@@ -213,14 +221,21 @@ function watchForStall(closed: Duplex, other: Duplex): () => void {
  * Copies a stream to its end, then ends the destination. Resolves with the bytes copied when the
  * destination has them all, or when one of the two is gone; never rejects.
  * @param broken called before, when one was gone too early
+ * @param onActivity called for each piece
  */
-export function copy(from: Readable, to: Writable, broken?: () => void): Promise<number> {
+export function copy(
+  from: Readable,
+  to: Writable,
+  broken: () => void = ignore,
+  onActivity: () => void = ignore,
+): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   let count = 0;
   let ended = false;
 
   const onData = (chunk: Buffer) => {
     count += chunk.length;
+    onActivity();
     if (!to.write(chunk)) from.pause();
     if (hasConsumed(to)) reuse(from, chunk);
   };
@@ -236,7 +251,7 @@ export function copy(from: Readable, to: Writable, broken?: () => void): Promise
   };
   const fail = () => {
     finish();
-    broken?.();
+    broken();
   };
   // A stream closes by itself when both of its own sides are done: the rest is then on its way.
   const onFromClose = () => ended || fail();

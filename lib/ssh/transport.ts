@@ -9,7 +9,7 @@ import { log } from "../base/log.ts";
 import { printable } from "../base/text.ts";
 import { WireReader } from "../sshwire/codec.ts";
 import { Engine, type EngineOptions, TransportFailure } from "./internals.ts";
-import { DISCONNECT, disconnect, keepAliveRequest, MSG, unimplemented } from "./messages.ts";
+import { DISCONNECT, disconnect, MSG, unimplemented } from "./messages.ts";
 import { Head } from "./head.ts";
 import { type KeepAlive, Liveness } from "./liveness.ts";
 import { reuse } from "./memory.ts";
@@ -174,12 +174,15 @@ export class Transport {
     this.#engine.send(header, data);
   }
 
-  /** From here on larger packets are read, keep-alives are sent and rekeying is not limited. */
-  authenticated(keepAlive: KeepAlive): void {
+  /**
+   * From here on larger packets are read, keep-alives are sent and rekeying is not limited.
+   * @param askAlive sends what any peer answers
+   */
+  authenticated(keepAlive: KeepAlive, askAlive: () => void): void {
     this.#isAuthenticated = true;
     this.#engine.packetLimit = maxPacketAfterAuth;
     this.#liveness.start(keepAlive, {
-      ask: () => this.send(keepAliveRequest()),
+      ask: askAlive,
       giveUp: () =>
         this.#close(
           new ConnectionProblem("The other side does not answer any more"),
@@ -346,11 +349,10 @@ export class Transport {
 
   #onLost(error: Error | undefined): void {
     if (this.#isClosed) return;
-    this.#close(
-      new ConnectionProblem(
-        error ? `The connection broke: ${error.message}` : "The connection was closed",
-      ),
-    );
+    // A server that is too busy says so in place of its identification.
+    const said = this.#head.isComplete ? "" : printable(this.#head.greeting);
+    const how = error ? `The connection broke: ${error.message}` : "The connection was closed";
+    this.#close(new ConnectionProblem(said ? `${how}: ${said}` : how));
   }
 
   #close(error: TeleportError | undefined, farewell?: Uint8Array): void {
