@@ -1,5 +1,5 @@
 /** Resources in the backend: their keys, and the way in and out of JSON. */
-import { AlreadyExists, NotFound, TeleportError } from "../base/errors.ts";
+import { AlreadyExists, CompareFailed, NotFound, TeleportError } from "../base/errors.ts";
 import { toHex, utf8Encode } from "../base/bytes.ts";
 import { parseResource } from "../resources/codec.ts";
 import type { AnyResource, ResourceOf } from "../resources/types.ts";
@@ -48,7 +48,7 @@ export class ResourceStore {
   /** @throws NotFound */
   async get<K extends StoredKind>(kind: K, name: string): Promise<ResourceOf<K>> {
     const found = await this.find(kind, name);
-    if (found === undefined) throw new NotFound(`${kind} ${JSON.stringify(name)} is not found`);
+    if (found === undefined) throw notFound(kind, name);
     return found;
   }
 
@@ -71,15 +71,44 @@ export class ResourceStore {
     await this.backend.put(PREFIXES[resource.kind] + storedName(resource), ...encode(resource));
   }
 
+  /**
+   * Changes what is stored; of two changes at once, the later is made to what the earlier left.
+   * @param edit may be called again, on the resource as it is by then
+   * @throws NotFound, and what `edit` throws
+   */
+  async change<K extends StoredKind>(
+    kind: K,
+    name: string,
+    edit: (resource: ResourceOf<K>) => void | Promise<void>,
+  ): Promise<ResourceOf<K>> {
+    const key = PREFIXES[kind] + name;
+    for (;;) {
+      const item = await this.backend.get(key);
+      if (item === undefined) throw notFound(kind, name);
+      const resource = decodeResource<K>(item);
+      await edit(resource);
+      try {
+        await this.backend.compareAndSwap(key, item, ...encode(resource));
+        return resource;
+      } catch (e) {
+        if (e instanceof NotFound) throw notFound(kind, name);
+        if (!(e instanceof CompareFailed)) throw e;
+      }
+    }
+  }
+
   /** @throws NotFound */
   async delete(kind: StoredKind, name: string): Promise<void> {
     try {
       await this.backend.delete(PREFIXES[kind] + name);
     } catch (e) {
-      if (!(e instanceof NotFound)) throw e;
-      throw new NotFound(`${kind} ${JSON.stringify(name)} is not found`);
+      throw e instanceof NotFound ? notFound(kind, name) : e;
     }
   }
+}
+
+function notFound(kind: StoredKind, name: string): NotFound {
+  return new NotFound(`${kind} ${JSON.stringify(name)} is not found`);
 }
 
 /** @throws BadParameter when the stored value is not what its key says */

@@ -68,11 +68,11 @@ export class Users {
     name: string,
     change: { roles?: string[]; logins?: string[] },
   ): Promise<User> {
-    const user = await this.o.store.get("user", name);
-    if (change.roles !== undefined) user.spec.roles = change.roles;
-    if (change.logins !== undefined) user.spec.traits.logins = change.logins;
-    await this.#check(user);
-    await this.o.store.put(user);
+    const user = await this.o.store.change("user", name, async (user) => {
+      if (change.roles !== undefined) user.spec.roles = change.roles;
+      if (change.logins !== undefined) user.spec.traits.logins = change.logins;
+      await this.#check(user);
+    });
     this.#emit("user.update", by, user);
     return user;
   }

@@ -180,6 +180,19 @@ Deno.test("users.update and users.delete are logged with who did it", () =>
     );
   }));
 
+Deno.test("users.update: of changes at one time none is lost", () =>
+  withAuth(async ({ call }) => {
+    await call(ADMIN, "resources.create", { resource: testRole("dev") });
+    await call(ADMIN, "users.create", { name: "joe" });
+    await Promise.all([
+      call(ADMIN, "users.update", { name: "joe", roles: ["dev"] }),
+      call(ADMIN, "users.update", { name: "joe", logins: ["root"] }),
+    ]);
+    const { users: [user] } = await call(ADMIN, "users.list", {});
+    assert.deepEqual(user!.spec.roles, ["dev"]);
+    assert.deepEqual(user!.spec.traits.logins, ["root"]);
+  }));
+
 Deno.test("users.list shows who is locked by failed logins", () =>
   withAuth(async ({ enrol, call, clock }) => {
     const joe = await enrol("joe");
