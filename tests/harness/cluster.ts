@@ -86,12 +86,19 @@ export class Cluster {
 
   /** One daemon with all three roles, started and ready. */
   static async allInOne(
-    options: { name?: string; secondFactor?: "off" | "otp"; nodename?: string } = {},
+    options: {
+      name?: string;
+      secondFactor?: "off" | "otp";
+      nodename?: string;
+      /** Further lines of auth_service. */
+      auth?: string;
+    } = {},
   ): Promise<Cluster> {
     const cluster = await Cluster.#create(options);
     await cluster.start("main", ["auth", "proxy", "node"], {
       nodename: options.nodename ?? "node-1",
       ports: cluster.ports,
+      ...(options.auth ? { auth: options.auth } : {}),
     });
     return cluster;
   }
