@@ -1,19 +1,30 @@
-/** `~.` and `~?` at the beginning of a line, as in ssh, for a session that does not answer any more. */
+/** Keys that are for this end, at the beginning of a line, as in ssh: `~.`, `~?` and others. */
 
-export interface Escaped {
-  /** What is left for the node. */
-  data: Uint8Array;
-  disconnect?: boolean;
-  help?: string;
-}
+/** What the person wants. */
+export type Escape = "disconnect" | "help" | "list" | "suspend";
 
-const tilde = 126, dot = 46, question = 63, lineFeed = 10, carriageReturn = 13;
+/** Input for the node, or an escape in between. */
+export type Typed = { data: Uint8Array } | { escape: Escape };
 
-const help = [
-  "tsh escape characters (at the beginning of a line):",
-  "  ~?  this help",
-  "  ~.  end the session",
-  "  ~~  send a tilde",
+const tilde = 126, lineFeed = 10, carriageReturn = 13;
+
+/** By the byte that follows the tilde. */
+const escapes = new Map<number, Escape>([
+  [46, "disconnect"], // .
+  [63, "help"], // ?
+  [35, "list"], // #
+  [26, "suspend"], // ^Z
+]);
+
+/** For a terminal in raw mode. */
+export const escapeHelp = [
+  "Supported escape sequences:",
+  "  ~.   - end the session, whatever state it is in",
+  "  ~^Z  - suspend tsh",
+  "  ~#   - list forwarded connections",
+  "  ~?   - this message",
+  "  ~~   - send the escape character by typing it twice",
+  "(Note that escapes are only recognized immediately after newline.)",
   "",
 ].join("\r\n");
 
@@ -22,19 +33,26 @@ export class EscapeFilter {
   /** A tilde that was typed at the beginning of a line and not yet sent. */
   #held = false;
 
-  push(chunk: Uint8Array): Escaped {
+  /** What a chunk of input means, in its order. */
+  push(chunk: Uint8Array): Typed[] {
     if (!this.#held && !chunk.includes(tilde)) {
       this.#remember(chunk.at(-1));
-      return { data: chunk };
+      return [{ data: chunk }];
     }
-    const data: number[] = [];
+    const typed: Typed[] = [];
+    let data: number[] = [];
+    const flush = () => {
+      if (data.length > 0) typed.push({ data: Uint8Array.from(data) });
+      data = [];
+    };
     for (const byte of chunk) {
       if (this.#held) {
         this.#held = false;
-        if (byte === dot) return { data: Uint8Array.from(data), disconnect: true };
-        if (byte === question) {
-          this.#atLineStart = true;
-          return { data: Uint8Array.from(data), help };
+        const escape = escapes.get(byte);
+        if (escape) {
+          flush();
+          typed.push({ escape });
+          continue;
         }
         data.push(tilde);
         this.#atLineStart = false;
@@ -46,7 +64,8 @@ export class EscapeFilter {
       data.push(byte);
       this.#remember(byte);
     }
-    return { data: Uint8Array.from(data) };
+    flush();
+    return typed;
   }
 
   #remember(byte: number | undefined): void {

@@ -1,8 +1,13 @@
 /** One shell or command on a node, with the streams and the terminal of this process. */
 import type { Readable, Writable } from "node:stream";
 import type { Buffer } from "node:buffer";
-import type { ClientChannel, ExitStatus, SshClient } from "../ssh/client.ts";
-import { type Escaped, EscapeFilter } from "./escapes.ts";
+import type {
+  ClientChannel,
+  ExitStatus,
+  SessionOptions as ChannelOptions,
+  SshClient,
+} from "../ssh/client.ts";
+import { EscapeFilter, escapeHelp, type Typed } from "./escapes.ts";
 
 export interface WindowSize {
   cols: number;
@@ -16,6 +21,8 @@ export interface SessionTerminal {
   size(): WindowSize;
   /** Keys go through unchanged until disposed. */
   raw(): Disposable;
+  /** Stops this process until the person lets it go on. Resolves then, in raw mode again. */
+  suspend?(): Promise<void>;
   onResize(listener: () => void): Disposable;
 }
 
@@ -26,26 +33,40 @@ export interface SessionStreams {
   stderr: Writable;
 }
 
-export interface SessionOptions extends SessionStreams {
+export interface SessionOptions
+  extends SessionStreams, Pick<ChannelOptions, "env" | "agentForwarding" | "x11"> {
   /** A shell unless given. */
   command?: string;
   /** The remote side gets a PTY when given. */
   terminal?: SessionTerminal;
-  /** `~.` after a line feed ends the session, as in ssh. */
+  /** `~.` and others after a line feed do something here, as in ssh. Only with a terminal. */
   escapes?: boolean;
+  /** What `~#` shows, a line each. */
+  listForwarded?: () => readonly string[];
+  /** Told before anything else when the node will not forward what it was offered. */
+  onRefused?: (what: "agent" | "x11") => void;
 }
 
-/** How a session ended; `outputClosed` when nobody reads its output here any more. */
-export type SessionEnd = ExitStatus | { outputClosed: true };
+/**
+ * How a session ended; `outputClosed` when nobody reads its output here any more, `disconnected`
+ * when the person wanted it by an escape.
+ */
+export type SessionEnd = ExitStatus | { outputClosed: true } | { disconnected: true };
 
 /** Runs it to its end. @throws what the node refuses it with */
 export async function runSession(client: SshClient, options: SessionOptions): Promise<SessionEnd> {
-  const { command, terminal } = options;
+  const { command, terminal, env, agentForwarding, x11 } = options;
   const pty = terminal && { term: terminal.name, ...sizeOf(terminal), modes: new Map() };
-  const session = pty ? { pty } : {};
+  const session = {
+    ...(pty ? { pty } : {}),
+    ...(env ? { env } : {}),
+    ...(agentForwarding ? { agentForwarding } : {}),
+    ...(x11 ? { x11 } : {}),
+  };
   const channel = command === undefined
     ? await client.shell(session)
     : await client.exec(command, session);
+  for (const what of channel.refused) options.onRefused?.(what);
   if (!terminal) return await pump(channel, options);
   using _raw = terminal.raw();
   using _resize = terminal.onResize(() => channel.resize(sizeOf(terminal)));
@@ -57,7 +78,7 @@ async function pump(channel: ClientChannel, options: SessionOptions): Promise<Se
   const { stdin, stdout, stderr } = options;
   const early = Promise.withResolvers<SessionEnd>();
   const unlink = stdin
-    ? sendInput(channel, stdin, options, () => early.resolve({ lost: true }))
+    ? sendInput(channel, stdin, options, () => early.resolve({ disconnected: true }))
     : (channel.stream.end(), () => {});
   const outputs = Promise.all([
     // As a local program dies of SIGPIPE: `tsh ssh node yes | head` has to end.
@@ -78,15 +99,25 @@ function sendInput(
   channel: ClientChannel,
   stdin: Readable,
   options: SessionOptions,
-  onEscape: () => void,
+  onDisconnect: () => void,
 ): () => void {
   const filter = options.terminal && options.escapes ? new EscapeFilter() : undefined;
   const { stream } = channel;
+  const take = (typed: Typed) => {
+    if ("data" in typed) {
+      if (!stream.write(typed.data)) stdin.pause();
+    } else if (typed.escape === "disconnect") {
+      onDisconnect();
+    } else if (typed.escape === "suspend") {
+      void suspend(channel, options);
+    } else {
+      const lines = typed.escape === "help" ? escapeHelp : describeForwarded(options);
+      options.stderr.write(`\r\n${lines}`);
+    }
+  };
   const onData = (chunk: Buffer) => {
-    const result: Escaped = filter?.push(chunk) ?? { data: chunk };
-    if (result.help) options.stderr.write(result.help);
-    if (result.data.length > 0 && !stream.write(result.data)) stdin.pause();
-    if (result.disconnect) onEscape();
+    if (filter) filter.push(chunk).forEach(take);
+    else take({ data: chunk });
   };
   const onDrain = () => stdin.resume();
   const onEnd = () => stream.end();
@@ -97,6 +128,23 @@ function sendInput(
     stream.off("drain", onDrain);
     stdin.pause();
   };
+}
+
+/** The window may have another size when the person comes back. */
+async function suspend(
+  channel: ClientChannel,
+  { terminal, stderr }: SessionOptions,
+): Promise<void> {
+  if (!terminal?.suspend) return;
+  await new Promise<void>((resolve) => stderr.write("~^Z [suspend tsh]\r\n", () => resolve()));
+  await terminal.suspend();
+  channel.resize(sizeOf(terminal));
+}
+
+function describeForwarded({ listForwarded }: SessionOptions): string {
+  const lines = listForwarded?.() ?? [];
+  if (lines.length === 0) return "Nothing is forwarded.\r\n";
+  return lines.map((line) => `${line}\r\n`).join("");
 }
 
 /**
