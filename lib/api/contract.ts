@@ -24,6 +24,7 @@ import type {
   UserListResult,
   WatchKind,
 } from "./types.ts";
+import { RECORDING_CHUNK_BYTES } from "./types.ts";
 import type { AuditEvent } from "../audit/events.ts";
 
 export interface ApiMethod<P extends z.ZodType, R> {
@@ -52,6 +53,9 @@ const authorizedKey = text(8192).min(1);
 const spki = text(4096).min(1);
 const ttlMs = z.number().int().min(1).max(10 * 365 * DAY);
 const empty = z.strictObject({});
+/** Of a session: lower case, as it is a file's name too. */
+const sid = z.uuid().lowercase();
+const recordingSize = z.number().int().min(0).max(2 ** 40);
 /** A resource or an event: its own schema checks it where it is used. */
 const resource = <T extends object>() =>
   z.custom<T>((v) => typeof v === "object" && v !== null && !Array.isArray(v), "must be an object");
@@ -135,6 +139,26 @@ export const methods = {
   "audit.emit": method<AuditEmitResult>()(
     ["node", "proxy"],
     z.strictObject({ events: z.array(resource<AuditEvent>()).max(1000) }),
+  ),
+
+  // Recordings
+  /**
+   * Adds to the end of a recording, or begins one at offset 0; what was sent before may be sent
+   * again. Only the host that began it may go on.
+   */
+  "recordings.append": method<{ size: number }>()(
+    ["node", "proxy"],
+    z.strictObject({ sid, offset: recordingSize, data: text(RECORDING_CHUNK_BYTES / 3 * 4 + 4) }),
+  ),
+  /** Not `stored`: send what is missing from `size` on, and say it again. */
+  "recordings.finish": method<{ stored: boolean; size: number }>()(
+    ["node", "proxy"],
+    z.strictObject({ sid, size: recordingSize, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  ),
+  /** How much of a recording is here. */
+  "recordings.state": method<{ size: number; finished: boolean }>()(
+    ["node", "proxy"],
+    z.strictObject({ sid }),
   ),
 
   // People, spoken for by the proxy

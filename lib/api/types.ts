@@ -6,10 +6,18 @@
  * keys as authorized_keys lines, SSH certificates as certificate lines, X.509 as PEM, bare X.509
  * public keys as base64 of the SPKI.
  */
+import type { RecordingMode } from "../audit/events.ts";
 import type { PublicKey } from "../sshwire/keys.ts";
 import type { HostRole, UserIdentity } from "../cert/identity.ts";
 import type { PeerAddress } from "../ssh/server.ts";
-import type { AnyResource, CertAuthority, Node, SecondFactor, User } from "../resources/types.ts";
+import type {
+  AnyResource,
+  CertAuthority,
+  JoinMode,
+  Node,
+  SecondFactor,
+  User,
+} from "../resources/types.ts";
 
 export type { EmitResult as AuditEmitResult } from "../audit/events.ts";
 
@@ -17,6 +25,8 @@ export type { EmitResult as AuditEmitResult } from "../audit/events.ts";
 export const AUTH_API_SUBSYSTEM = "auth-api";
 /** SSH user name of a host that has no certificate yet. */
 export const JOIN_USER = "-teleport-join";
+/** Bytes of a recording that go in one call at most. */
+export const RECORDING_CHUNK_BYTES = 768 * 1024;
 /** Server → client notification of `watch`. */
 export const WATCH_EVENT = "watch.event";
 
@@ -84,6 +94,35 @@ export interface WatchNotification {
   watch_id: string;
   events: WatchEvent[];
   error?: { code: string; message: string };
+}
+
+/** A session that runs now. */
+export interface ActiveSession {
+  /** UUID. */
+  sid: string;
+  /** Whose session it is, and the roles of the certificate it was started with. */
+  user: string;
+  roles: string[];
+  /** OS login. */
+  login: string;
+  /** The host that runs it. */
+  server_id: string;
+  server_hostname: string;
+  server_addr: string;
+  /** RFC 3339, UTC. */
+  started: string;
+  /** Of the terminal; 0 without one. */
+  cols: number;
+  rows: number;
+  /** With a terminal: it can be joined. */
+  interactive: boolean;
+  /** Absent: a shell. */
+  command?: string;
+  /** Who is in it now, its owner included. */
+  parties: { user: string; mode: JoinMode; joined: string }[];
+  recording: RecordingMode;
+  /** How the user who asks may join it; absent for other callers. */
+  join_modes?: JoinMode[];
 }
 
 export interface HostSigner {

@@ -39,6 +39,9 @@ const ALLOWED: Record<MethodName, CallerKind[]> = {
   "watch": ["admin", "node", "proxy"],
   "watch.stop": ["admin", "node", "proxy"],
   "audit.emit": ["node", "proxy"],
+  "recordings.append": ["node", "proxy"],
+  "recordings.finish": ["node", "proxy"],
+  "recordings.state": ["node", "proxy"],
   "auth.login": ["proxy"],
   "signup.get": ["proxy"],
   "signup.complete": ["proxy"],
@@ -58,6 +61,8 @@ const ALLOWED: Record<MethodName, CallerKind[]> = {
   "status": ["admin"],
 };
 
+const SID = "44444444-4444-4444-8444-444444444444";
+
 /** Parameters that are good for whoever may call. */
 const PARAMS: Record<MethodName, unknown> = {
   "ping": {},
@@ -70,6 +75,13 @@ const PARAMS: Record<MethodName, unknown> = {
   "watch": { kinds: ["role"] },
   "watch.stop": { watch_id: "none" },
   "audit.emit": { events: [] },
+  "recordings.append": {
+    sid: SID,
+    offset: 1,
+    data: "",
+  },
+  "recordings.finish": { sid: SID, size: 1, sha256: "0".repeat(64) },
+  "recordings.state": { sid: SID },
   "auth.login": {
     user: "joe",
     password: "correct horse",

@@ -19,6 +19,8 @@ import { Logins } from "./login.ts";
 import type { AuthParts, AuthSettings } from "./parts.ts";
 import { Passwords } from "./passwords.ts";
 import { peopleApi } from "./people_api.ts";
+import { Recordings } from "./recordings.ts";
+import { recordingsApi } from "./recordings_api.ts";
 import { Roles } from "./roles.ts";
 import { Signer } from "./sign.ts";
 import { ResourceStore } from "./store.ts";
@@ -31,6 +33,8 @@ export interface AuthServiceOptions {
   backend: Backend;
   settings: AuthSettings;
   audit: AuditLog;
+  /** Where recordings are kept: `<data_dir>/log/records`. */
+  recordingsDirectory: string;
   clock?: Clock;
   passwordPool?: PoolOptions;
 }
@@ -42,7 +46,12 @@ export class AuthService {
     readonly parts: AuthParts,
     private readonly pool: Argon2Pool,
   ) {
-    this.api = { ...hostsApi(parts), ...peopleApi(parts), ...adminApi(parts) };
+    this.api = {
+      ...hostsApi(parts),
+      ...peopleApi(parts),
+      ...recordingsApi(parts),
+      ...adminApi(parts),
+    };
   }
 
   /**
@@ -86,6 +95,7 @@ export class AuthService {
       logins,
       tokens,
       joins,
+      recordings: new Recordings({ directory: options.recordingsDirectory, cluster, audit }),
     };
     return new AuthService(parts, pool);
   }
@@ -94,6 +104,7 @@ export class AuthService {
   async close(): Promise<void> {
     this.pool.close();
     await this.parts.hub.close();
+    await this.parts.recordings.close();
   }
 }
 

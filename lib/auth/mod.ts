@@ -57,7 +57,12 @@ export async function startAuth({ config, hostId }: StartAuthOptions): Promise<A
   const sink = new FileLog({ directory: `${config.dataDir}/log`, serverId: hostId });
   const audit = undo.adopt(new AuditLog({ sink }), (each) => each.close());
   const service = undo.adopt(
-    await AuthService.open({ backend, audit, settings: settingsOf(config) }),
+    await AuthService.open({
+      backend,
+      audit,
+      recordingsDirectory: `${config.dataDir}/log/records`,
+      settings: settingsOf(config),
+    }),
     (each) => each.close(),
   );
   const hostKey = await ownHostKey(service, config, hostId);

@@ -5,6 +5,7 @@ import type { ClusterConfigSpec, SecondFactor } from "../resources/types.ts";
 import type { Authorities } from "./authorities.ts";
 import type { Joins } from "./join.ts";
 import type { Logins } from "./login.ts";
+import type { Recordings } from "./recordings.ts";
 import type { Roles } from "./roles.ts";
 import type { Signer } from "./sign.ts";
 import type { ResourceStore } from "./store.ts";
@@ -33,4 +34,5 @@ export interface AuthParts {
   readonly logins: Logins;
   readonly tokens: JoinTokens;
   readonly joins: Joins;
+  readonly recordings: Recordings;
 }

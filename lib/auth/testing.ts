@@ -79,7 +79,9 @@ async function openAuth(settings: Partial<AuthSettings>): Promise<TestAuth> {
   const backend = new MemoryBackend({ clock });
   const sink = new MemoryLog();
   const audit = new AuditLog({ sink, clock });
+  const directory = await Deno.makeTempDir({ prefix: "lib-auth-" });
   const service = await AuthService.open({
+    recordingsDirectory: `${directory}/records`,
     backend,
     audit,
     clock,
@@ -119,6 +121,7 @@ async function openAuth(settings: Partial<AuthSettings>): Promise<TestAuth> {
       await service.close();
       await audit.close();
       await backend.close();
+      await Deno.remove(directory, { recursive: true });
     },
   };
 }

@@ -1,0 +1,282 @@
+/**
+ * Asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/), written and read line by line.
+ * One event of our own: `[t, "x-bytes", "<base64>"]` is output that is not UTF-8; players that do
+ * not know it leave it out.
+ */
+import { concat, fromBase64, toBase64, utf8Encode } from "../base/bytes.ts";
+import { BadParameter } from "../base/errors.ts";
+import { isUuid } from "../base/ids.ts";
+import type { RecordingMeta } from "./meta.ts";
+
+export interface CastHeader {
+  readonly width: number;
+  readonly height: number;
+  /** Seconds since the epoch. */
+  readonly timestamp?: number;
+  readonly title?: string;
+  /** Of recordings of ours. */
+  readonly teleport?: RecordingMeta;
+}
+
+/** Times are seconds since the start. */
+export type CastEvent =
+  | { readonly type: "output"; readonly time: number; readonly data: Uint8Array }
+  | {
+    readonly type: "resize";
+    readonly time: number;
+    readonly cols: number;
+    readonly rows: number;
+  }
+  | { readonly type: "marker"; readonly time: number; readonly label: string };
+
+/** Longest side of a terminal, in characters. */
+const MAX_SIDE = 65_535;
+const MAX_LABEL = 1024;
+
+/** The first line, with its line feed. */
+export function headerLine(meta: RecordingMeta): string {
+  const { cols, rows, started, term, login, server_hostname } = meta;
+  return JSON.stringify({
+    version: 2,
+    width: cols,
+    height: rows,
+    timestamp: Math.floor(Date.parse(started) / 1000),
+    env: { TERM: term },
+    title: `${login}@${server_hostname}`,
+    teleport: meta,
+  }) + "\n";
+}
+
+export function resizeLine(time: number, size: { cols: number; rows: number }): string {
+  return `[${timeText(time)},"r","${size.cols}x${size.rows}"]\n`;
+}
+
+export function markerLine(time: number, label: string): string {
+  return `[${timeText(time)},"m",${JSON.stringify(label.slice(0, MAX_LABEL))}]\n`;
+}
+
+/** Of bytes and text that alternate, text shorter than this stays with the bytes around it. */
+const SHORT_TEXT = 32;
+
+/**
+ * Makes lines of output. A character whose bytes come in two chunks is joined; what is not UTF-8
+ * becomes x-bytes.
+ */
+export class OutputEncoder {
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  /** Head of a character, at most 3 bytes. */
+  #pending = new Uint8Array(0);
+
+  /** The lines for the chunk; "" when all of it waits for the rest of a character. */
+  encode(time: number, chunk: Uint8Array): string {
+    const bytes = this.#pending.length === 0 ? chunk : concat(this.#pending, chunk);
+    const end = bytes.length - incompleteTail(bytes);
+    this.#pending = Uint8Array.from(bytes.subarray(end));
+    return this.#lines(time, bytes.subarray(0, end));
+  }
+
+  /** What is left when no more comes. */
+  flush(time: number): string {
+    const rest = this.#pending;
+    this.#pending = new Uint8Array(0);
+    return rest.length === 0 ? "" : bytesLine(time, rest);
+  }
+
+  #lines(time: number, bytes: Uint8Array): string {
+    if (bytes.length === 0) return "";
+    const text = this.#decode(bytes);
+    if (text !== undefined) return textLine(time, text);
+    let lines = "";
+    for (const { start, end, isText } of runs(bytes)) {
+      const run = bytes.subarray(start, end);
+      lines += isText ? textLine(time, this.#decode(run) ?? "") : bytesLine(time, run);
+    }
+    return lines;
+  }
+
+  #decode(bytes: Uint8Array): string | undefined {
+    try {
+      return this.#decoder.decode(bytes);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** @throws BadParameter unless it is the header of an asciicast v2 */
+export function parseHeader(line: string): CastHeader {
+  const value = parseJson(line);
+  if (!isObject(value) || value.version !== 2) {
+    throw new BadParameter("This is no recording: its first line is no asciicast v2 header");
+  }
+  const { width, height, timestamp, title, teleport } = value;
+  if (!isSide(width) || !isSide(height)) {
+    throw new BadParameter("The recording's header has no usable size of the terminal");
+  }
+  return {
+    width,
+    height,
+    ...(typeof timestamp === "number" && Number.isFinite(timestamp) ? { timestamp } : {}),
+    ...(typeof title === "string" ? { title: title.slice(0, MAX_LABEL) } : {}),
+    ...(teleport === undefined ? {} : { teleport: parseMeta(teleport) }),
+  };
+}
+
+/**
+ * @returns undefined for an event of a kind that is not known, which a reader passes over
+ * @throws BadParameter for a line that is none of asciicast v2
+ */
+export function parseEvent(line: string): CastEvent | undefined {
+  const value = parseJson(line);
+  if (!Array.isArray(value) || value.length < 3) throw badLine();
+  const [time, code, data] = value as unknown[];
+  if (typeof time !== "number" || !(time >= 0) || !Number.isFinite(time)) throw badLine();
+  if (typeof code !== "string") throw badLine();
+  if (!["o", "x-bytes", "r", "m"].includes(code)) return undefined;
+  if (typeof data !== "string") throw badLine();
+  switch (code) {
+    case "o":
+      return { type: "output", time, data: utf8Encode(data) };
+    case "x-bytes":
+      return { type: "output", time, data: fromBase64(data) };
+    case "m":
+      return { type: "marker", time, label: data.slice(0, MAX_LABEL) };
+    default:
+      return { type: "resize", time, ...parseSize(data) };
+  }
+}
+
+/** @throws BadParameter unless every field is there and in bounds */
+export function parseMeta(value: unknown): RecordingMeta {
+  if (!isObject(value)) throw new BadParameter("The recording's header lacks its description");
+  const text = (key: keyof RecordingMeta, max = 512): string => {
+    const field = value[key];
+    if (typeof field === "string" && field.length <= max) return field;
+    throw new BadParameter(`The recording's header has no usable "${key}"`);
+  };
+  const sid = text("sid");
+  const { cols, rows, recorded_by } = value;
+  if (!isUuid(sid)) throw new BadParameter(`The recording's header has no usable "sid"`);
+  if (!isSide(cols) || !isSide(rows)) {
+    throw new BadParameter("The recording's header has no usable size of the terminal");
+  }
+  if (recorded_by !== "node" && recorded_by !== "proxy") {
+    throw new BadParameter(`The recording's header has no usable "recorded_by"`);
+  }
+  const started = text("started", 64);
+  if (!Number.isFinite(Date.parse(started))) {
+    throw new BadParameter(`The recording's header has no usable "started"`);
+  }
+  return {
+    sid,
+    user: text("user"),
+    login: text("login"),
+    server_id: text("server_id"),
+    server_hostname: text("server_hostname"),
+    server_addr: text("server_addr"),
+    addr_remote: text("addr_remote"),
+    cluster: text("cluster"),
+    started,
+    cols,
+    rows,
+    term: text("term"),
+    recorded_by,
+  };
+}
+
+function parseSize(text: string): { cols: number; rows: number } {
+  const [, cols, rows] = /^(\d{1,5})x(\d{1,5})$/.exec(text)?.map(Number) ?? [];
+  if (!isSide(cols) || !isSide(rows)) throw badLine();
+  return { cols, rows };
+}
+
+function isSide(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_SIDE;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new BadParameter("A line of the recording is not JSON", { cause });
+  }
+}
+
+function badLine(): BadParameter {
+  return new BadParameter("A line of the recording is no event of asciicast v2");
+}
+
+/** Microseconds, as asciinema writes them. */
+function timeText(time: number): string {
+  return String(Math.round(time * 1e6) / 1e6);
+}
+
+function textLine(time: number, text: string): string {
+  return `[${timeText(time)},"o",${JSON.stringify(text)}]\n`;
+}
+
+function bytesLine(time: number, bytes: Uint8Array): string {
+  return `[${timeText(time)},"x-bytes","${toBase64(bytes)}"]\n`;
+}
+
+/** How many bytes at the end are the head of a character whose rest may follow: 0 to 3. */
+function incompleteTail(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back]!;
+    if (byte < 0x80) return 0;
+    if (byte >= 0xc0) return back < characterLength(byte) ? back : 0;
+  }
+  return 0;
+}
+
+/** Of a character that begins with this byte; 1 for what begins none. */
+function characterLength(first: number): number {
+  if (first >= 0xc2 && first <= 0xdf) return 2;
+  if (first >= 0xe0 && first <= 0xef) return 3;
+  return first >= 0xf0 && first <= 0xf4 ? 4 : 1;
+}
+
+interface Run {
+  start: number;
+  end: number;
+  isText: boolean;
+}
+
+/** Bytes that are not all UTF-8, as runs of text and of other bytes in turn. */
+function runs(bytes: Uint8Array): Run[] {
+  const found: Run[] = [];
+  const add = (run: Run) => {
+    const last = found.at(-1);
+    const isText = run.isText && run.end - run.start >= SHORT_TEXT;
+    if (last && !last.isText && !isText) last.end = run.end;
+    else found.push({ ...run, isText });
+  };
+  let at = 0;
+  while (at < bytes.length) {
+    const start = at;
+    for (let length; at < bytes.length && (length = validLength(bytes, at)) > 0;) at += length;
+    if (at > start) add({ start, end: at, isText: true });
+    if (at < bytes.length) add({ start: at, end: ++at, isText: false });
+  }
+  return found;
+}
+
+/** Of the well-formed character at this place (Unicode, table 3-7); 0 when there is none. */
+function validLength(bytes: Uint8Array, at: number): number {
+  const first = bytes[at]!;
+  if (first < 0x80) return 1;
+  const length = characterLength(first);
+  if (length === 1 || at + length > bytes.length) return 0;
+  const second = bytes[at + 1]!;
+  const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
+  const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
+  if (second < low || second > high) return 0;
+  for (let i = 2; i < length; i++) {
+    if ((bytes[at + i]! & 0xc0) !== 0x80) return 0;
+  }
+  return length;
+}
