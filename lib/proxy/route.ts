@@ -3,8 +3,8 @@ import { targetAllowed } from "../access/targets.ts";
 import { AccessDenied, BadParameter, NotFound } from "../base/errors.ts";
 import { cidrContains, isIpAddress } from "../base/net.ts";
 import { printable } from "../base/text.ts";
+import type { Resolve } from "../host/dns.ts";
 import type { Node } from "../resources/types.ts";
-import type { Resolve } from "./dns.ts";
 import { describeCandidates, type LookUp, nodeAddress, type NodeIndex } from "./node_index.ts";
 import type { Target } from "./request.ts";
 

@@ -4,13 +4,13 @@ import { messageOf } from "../base/errors.ts";
 import { uuid } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import type { Certificate } from "../sshwire/certificate.ts";
+import { acceptAll } from "./accept.ts";
 import { ciphers, compressions, kexAlgorithms, macs } from "./algorithms.ts";
 import { arrive, type Arrived } from "./arrival.ts";
 import type { PeerAddress } from "./client_address.ts";
 import { type HostKey, offerHostKeys } from "./host_keys.ts";
 import { type AuthAttempt, Connection, type ServerConnection } from "./server_connection.ts";
 import { Startups } from "./startups.ts";
-import { ConnStream } from "./stream.ts";
 
 export type { PeerAddress } from "./client_address.ts";
 export { clientAddressLine } from "./client_address.ts";
@@ -114,16 +114,12 @@ export class SshServer<I> {
 
   /** Takes connections until the listener or the server is closed. */
   async serve(listener: Deno.TcpListener): Promise<void> {
+    if (this.#isClosing) return;
     this.#listeners.add(listener);
-    try {
-      while (!this.#isClosing) {
-        const conn = await this.#nextConn(listener);
-        if (!conn) return;
-        this.#take(conn);
-      }
-    } finally {
-      this.#listeners.delete(listener);
-    }
+    await acceptAll(listener, (stream, { remote, local }) => {
+      this.accept(stream, addressOf(remote), addressOf(local));
+    });
+    this.#listeners.delete(listener);
   }
 
   /** Serves a connection that was made by other means. Closes it when there are too many. */
@@ -168,32 +164,6 @@ export class SshServer<I> {
     }
     for (const connection of this.#connections) connection.close("The server is stopping");
     await Promise.all(all);
-  }
-
-  async #nextConn(listener: Deno.TcpListener): Promise<Deno.TcpConn | undefined> {
-    while (!this.#isClosing) {
-      try {
-        return await listener.accept();
-      } catch (error) {
-        if (error instanceof Deno.errors.BadResource || this.#isClosing) return undefined;
-        // Out of file descriptors, or a client that was gone already: never a reason to stop.
-        log("ssh").warn("Cannot accept a connection", { error: messageOf(error) });
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-    }
-    return undefined;
-  }
-
-  #take(conn: Deno.TcpConn): void {
-    const { remoteAddr, localAddr } = conn;
-    let stream;
-    try {
-      stream = new ConnStream(conn);
-    } catch (error) {
-      log("ssh").debug("A connection was gone at once", { error: messageOf(error) });
-      return;
-    }
-    this.accept(stream, addressOf(remoteAddr), addressOf(localAddr));
   }
 
   /** Logged now and then: whoever knocks too often must not fill the disk as well. */
