@@ -5,6 +5,8 @@ export type { Decision, NodeAccessRequest } from "./node_access.ts";
 export { resolveRole } from "./traits.ts";
 export { matchLabels } from "./labels.ts";
 export type { LabelSelector } from "./labels.ts";
+export { decideJoin } from "./join.ts";
+export type { Joiner, SessionOwner } from "./join.ts";
 export { sessionOptions } from "./options.ts";
 export type { SessionOptions } from "./options.ts";
 export { decideRule } from "./rules.ts";

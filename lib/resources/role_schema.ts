@@ -16,8 +16,8 @@ import {
   withDefault,
 } from "./fields.ts";
 import { parseTemplate } from "./template.ts";
-import { RULE_RESOURCES, RULE_VERBS } from "./types.ts";
-import type { RoleConditions, RuleVerb } from "./types.ts";
+import { JOIN_MODES, RULE_RESOURCES, RULE_VERBS } from "./types.ts";
+import type { JoinMode, RoleConditions, RuleVerb } from "./types.ts";
 import { suggestion } from "./suggest.ts";
 
 const options = object({
@@ -86,6 +86,14 @@ const rule = object({
   actions: later("'actions' in rules"),
 });
 
+const joinRule = object({
+  name: line(128),
+  roles: z.array(line(255)).min(1),
+  kinds: withDefault(z.array(oneOf("kind of session", ["ssh", "k8s", "*"])).min(1), () => ["ssh"]),
+  modes: z.array(oneOf("way to join a session", [...JOIN_MODES, "*"])).min(1)
+    .transform((modes) => modes as (JoinMode | "*")[]),
+});
+
 function oneOf(what: string, known: readonly string[]) {
   return z.string().superRefine((value, context) => {
     if (known.includes(value)) return;
@@ -106,6 +114,7 @@ const conditionFields = {
   kubernetes_groups: optional(z.array(line())),
   kubernetes_users: optional(z.array(line())),
   request: later("access requests"),
+  join_sessions: optional(z.array(joinRule).max(100)),
   rules: withDefault(z.array(rule), () => []),
 };
 

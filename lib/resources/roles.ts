@@ -1,6 +1,6 @@
 /** The built-in roles. */
 
-import type { Role, Rule } from "./types.ts";
+import { JOIN_MODES, type Role, type Rule } from "./types.ts";
 
 export const ADMIN_ROLE = "admin";
 
@@ -26,6 +26,7 @@ export function adminRole(): Role {
         logins: ["{{internal.logins}}"],
         namespaces: ["default"],
         node_labels: { "*": ["*"] },
+        join_sessions: [{ name: "all", roles: ["*"], kinds: ["ssh"], modes: [...JOIN_MODES] }],
         rules: [
           ...["role", "auth_connector", "trusted_cluster"].map((resource): Rule => ({
             resources: [resource],

@@ -88,7 +88,27 @@ export interface RoleConditions {
   /** Kept for those who bring their roles along; there is no Kubernetes access. */
   kubernetes_groups?: string[];
   kubernetes_users?: string[];
+  /** Sessions of others that may be joined; see `decideJoin()` of lib/access. */
+  join_sessions?: JoinRule[];
   rules: Rule[];
+}
+
+/**
+ * How one is in somebody else's session: a peer types like its owner, an observer only watches, a
+ * moderator watches and may end it.
+ */
+export const JOIN_MODES = ["peer", "observer", "moderator"] as const;
+
+export type JoinMode = typeof JOIN_MODES[number];
+
+export interface JoinRule {
+  /** For people only. */
+  name: string;
+  /** Globs: of the roles that the session's owner has, one must match. */
+  roles: string[];
+  /** Of "ssh" and "*"; "k8s" is kept for those who bring their roles along. */
+  kinds: string[];
+  modes: (JoinMode | "*")[];
 }
 
 export const RULE_VERBS = [

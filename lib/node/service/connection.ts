@@ -1,4 +1,5 @@
 /** One authenticated connection to the node: its sessions, its limits, what it may not do. */
+import type { RecordingMode } from "../../audit/events.ts";
 import { parseDuration } from "../../base/duration.ts";
 import type { Clock } from "../../base/clock.ts";
 import { AccessDenied, LimitExceeded } from "../../base/errors.ts";
@@ -10,10 +11,12 @@ import type { SshConfig } from "../../config/mod.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import type { ClusterCache } from "../../host/cache.ts";
 import type { HostIdentity } from "../../host/identity.ts";
+import type { TapeStarter } from "../../recording/tape.ts";
 import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { ConnectionLimits } from "./connection_limits.ts";
-import { Session } from "./session.ts";
+import type { RunningSessions } from "./running_sessions.ts";
+import { Session, type SessionOptions } from "./session.ts";
 import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
 
 export interface ConnectionContext {
@@ -21,12 +24,14 @@ export interface ConnectionContext {
   readonly identity: () => HostIdentity;
   /** Command line that runs this program, up to its verb. */
   readonly teleportCommand: readonly string[];
-  readonly cache: Pick<ClusterCache, "list">;
+  readonly cache: Pick<ClusterCache, "get" | "list">;
   readonly audit: Pick<AuditQueue, "emit" | "full">;
   readonly facts: NodeFacts;
   readonly clock: Clock;
   /** Sessions that have not ended. */
   readonly running: Set<Promise<unknown>>;
+  readonly sessions: RunningSessions;
+  readonly tapes: TapeStarter | undefined;
 }
 
 export function serveConnection(
@@ -48,6 +53,7 @@ export function serveConnection(
       sessions++;
       return openSession(connection, context, {
         onActivity: () => limits.active(),
+        mayReturn: () => !limits.wereReached,
         onClosed: () => sessions--,
       });
     },
@@ -71,28 +77,43 @@ function refuseTooMany(
 
 function openSession(
   connection: ServerConnection<NodeUser>,
-  { config, identity, teleportCommand, cache, audit, facts, clock, running }: ConnectionContext,
-  { onActivity, onClosed }: { onActivity: () => void; onClosed: () => void },
+  context: ConnectionContext,
+  callbacks: Pick<SessionOptions, "onActivity" | "mayReturn" | "onClosed">,
 ): SessionHandlers {
+  const { config, identity, cache, audit, facts, clock, running } = context;
   const id = uuid();
-  const fields = { ...connectionFields(facts, connection), sid: id };
+  const fields = connectionFields(facts, connection);
   return new Session({
     id,
     connection,
-    audit: new SessionAudit(audit, fields, clock),
+    facts: fields,
+    audit: new SessionAudit(audit, { ...fields, sid: id }, clock),
     auditWorks: () => !audit.full,
     hostId: identity().hostId,
     cluster: identity().cluster,
+    cache,
+    sessions: context.sessions,
+    tapes: context.tapes,
+    recording: recordingMode(cache),
     webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
     permitUserEnv: config.permitUserEnv,
-    teleportCommand,
+    teleportCommand: context.teleportCommand,
     onStart: (ended) => {
       const settled = ended.catch(() => {}).finally(() => running.delete(settled));
       running.add(settled);
     },
-    onActivity,
-    onClosed,
+    onJoinRefused: (reason) =>
+      audit.emit({ event: "session.rejected", code: "T1006W", ...fields, reason }),
+    ...callbacks,
   }).handlers;
+}
+
+/** Not known yet: then this node records, which is never less than what is wanted. */
+function recordingMode(cache: Pick<ClusterCache, "list">): RecordingMode {
+  const spec = cache.list("cluster_config")[0]?.spec as
+    | { session_recording?: RecordingMode }
+    | undefined;
+  return spec?.session_recording ?? "node";
 }
 
 /** Of what the roles say and what the cluster says, the stricter counts. */

@@ -20,11 +20,17 @@ export class ConnectionLimits {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastActiveMs: number;
   #isOver = false;
+  #wereReached = false;
 
   constructor(options: ConnectionLimitsOptions) {
     this.#options = options;
     this.#lastActiveMs = options.clock.now();
     this.#schedule();
+  }
+
+  /** Whether it was one of these limits that ended the connection. */
+  get wereReached(): boolean {
+    return this.#wereReached;
   }
 
   /** A byte came or went. Cheap: the timer finds out by itself, later. */
@@ -68,6 +74,7 @@ export class ConnectionLimits {
 
   #end(reason: string): void {
     this.#isOver = true;
+    this.#wereReached = true;
     this.#options.disconnect(reason);
   }
 }

@@ -19,6 +19,7 @@ import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.
 import { Authorizer, type NodeUser } from "./authorizer.ts";
 import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
+import { RunningSessions } from "./running_sessions.ts";
 import type { NodeFacts } from "./session_audit.ts";
 
 export interface NodeOptions {
@@ -85,6 +86,7 @@ export class NodeService {
   readonly #facts: NodeFacts;
   /** Sessions that have not ended. */
   readonly #running = new Set<Promise<unknown>>();
+  readonly #sessions = new RunningSessions();
 
   /** For {@linkcode startNode}. */
   constructor(options: NodeOptions, parts: Parts) {
@@ -137,7 +139,8 @@ export class NodeService {
     // The server closes it only when it had begun to serve.
     closeQuietly(listener);
     await Promise.all([drained, this.#heartbeat.close(), labels.close()]);
-    // They have their ends to report.
+    // Those that wait for somebody's return. All have their ends to report.
+    this.#sessions.endAll("The node is stopping");
     await Promise.all(this.#running);
     await audit.close({
       drainMs: this.#options.auth.state.status === "connected" ? AUDIT_DRAIN_MS : 0,
@@ -173,6 +176,8 @@ export class NodeService {
           facts: this.#facts,
           clock: this.#clock,
           running: this.#running,
+          sessions: this.#sessions,
+          tapes: undefined,
         }),
       onAuthFailure: (failure) => this.#authFailed(failure),
       clientAddressFrom: (remote) => this.#isProxy(remote),

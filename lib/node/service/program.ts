@@ -1,27 +1,36 @@
-/** A program of a session, with or without a terminal, wired to the client's channel. */
-import type { Readable } from "node:stream";
-import type { PtyRequest, ServerChannel, WindowSize } from "../../ssh/server.ts";
+/** A program of a session, with a terminal, or wired to the client's channel. */
+import type { Readable, Writable } from "node:stream";
+import type { PtyRequest, ServerChannel } from "../../ssh/server.ts";
 import type { ChildExit } from "../os/child.ts";
 import type { Launch } from "../process/launch.ts";
 import { type OsUser, ttyGroup } from "../process/os_user.ts";
 import { PipedProcess } from "../process/piped_process.ts";
-import { DEFAULT_SIZE, Pty } from "../pty/pty.ts";
+import { DEFAULT_SIZE, Pty, type TerminalSize } from "../pty/pty.ts";
 
 export interface RunningProgram {
   /** How it ended; its outputs have been passed on by then, or the channel is gone. */
   readonly ended: Promise<ChildExit>;
   /** Without "SIG". */
   signal(name: string): void;
-  resize(size: WindowSize): void;
   /** Ends every process of the session. */
   close(): Promise<void>;
+}
+
+/** A program on a terminal. */
+export interface RunningTerminal extends RunningProgram {
+  /** What the programs write. To be read to its end. */
+  readonly output: Readable;
+  /** What is typed. */
+  readonly input: Writable;
+  resize(size: TerminalSize): void;
 }
 
 /** A terminal that is open, and the way to start a program on it. */
 export interface OpenTerminal {
   /** Path, e.g. "/dev/pts/3". */
   readonly path: string;
-  run(launch: Launch, channel: ServerChannel): RunningProgram;
+  /** @throws OsError when the program cannot be started */
+  start(launch: Launch): RunningTerminal;
   close(): void;
 }
 
@@ -37,11 +46,11 @@ export async function openTerminal(user: OsUser, request: PtyRequest): Promise<O
   return {
     path: pty.path,
     close: () => pty.close(),
-    run(launch, { stream }) {
+    start(launch) {
       const child = pty.start(launch);
-      stream.pipe(pty.input);
-      pty.output.pipe(stream, { end: false });
       return {
+        output: pty.output,
+        input: pty.input,
         ended: outcome(child.exited, [pty.output]),
         signal: (name) => child.signal(name),
         resize: (size) => pty.resize(size),
@@ -68,7 +77,6 @@ export function runPiped(
   return {
     ended: outcome(process.exited, [process.stdout, process.stderr]),
     signal: (name) => process.child.signal(name),
-    resize: () => {},
     close: () => process.close(),
   };
 }

@@ -1,11 +1,18 @@
 /**
- * One session: what the client asks for on a channel before it starts, the program that is then
- * run as the OS user, and what the audit log hears of it. It ends with the program or with the
- * channel, whichever is first, and leaves no process behind.
+ * One session channel: what the client asks for before it starts, and then what it is for: a
+ * program of its own, run as the OS user with a terminal or without, or a place in a session that
+ * runs already. A program without a terminal ends with its channel; neither leaves a process behind.
  */
 import type { Readable } from "node:stream";
-import { AccessDenied, LimitExceeded, messageOf } from "../../base/errors.ts";
+import type { ActiveSession } from "../../api/types.ts";
+import type { RecordingMode } from "../../audit/events.ts";
+import { AccessDenied, BadParameter, LimitExceeded, messageOf } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";
+import { formatAddr } from "../../base/net.ts";
+import type { ClusterCache } from "../../host/cache.ts";
+import type { RecordingMeta } from "../../recording/meta.ts";
+import type { Tape, TapeOptions, TapeStarter } from "../../recording/tape.ts";
+import type { JoinMode } from "../../resources/types.ts";
 import type {
   PtyRequest,
   ServerChannel,
@@ -21,24 +28,41 @@ import {
   parseUserEnvironment,
   sessionEnvironment,
 } from "../process/environment.ts";
-import { planLaunch, type Program } from "../process/launch.ts";
+import { type Launch, planLaunch, type Program } from "../process/launch.ts";
 import { hasNoLoginShell, messageOfTheDay } from "../process/login_checks.ts";
 import type { OsUser } from "../process/os_user.ts";
 import { readUserFile } from "../process/user_file.ts";
+import { DEFAULT_SIZE, type TerminalSize } from "../pty/pty.ts";
 import { MAX_REPORT_LENGTH, parseReport } from "../sftp/audit.ts";
 import type { NodeUser } from "./authorizer.ts";
+import { JoinRequest } from "./join_request.ts";
+import { LiveSession } from "./live_session.ts";
+import { Party } from "./party.ts";
 import { type OpenTerminal, openTerminal, type RunningProgram, runPiped } from "./program.ts";
+import type { RunningSessions } from "./running_sessions.ts";
 import { ownScp, parseScpCommand, type ScpCommand } from "./scp_command.ts";
-import type { Outcome, SessionAudit } from "./session_audit.ts";
+import {
+  type ConnectionFacts,
+  type Outcome,
+  type SessionAudit,
+  sizeText,
+} from "./session_audit.ts";
 
 export interface SessionOptions {
   readonly id: string;
   readonly connection: ServerConnection<NodeUser>;
   readonly audit: SessionAudit;
+  /** How the audit log names the connection. */
+  readonly facts: ConnectionFacts;
   /** False when the audit log might not keep what happens: then nothing may happen. */
   readonly auditWorks: () => boolean;
   readonly hostId: string;
   readonly cluster: string;
+  readonly cache: Pick<ClusterCache, "get">;
+  readonly sessions: RunningSessions;
+  readonly tapes: TapeStarter | undefined;
+  /** Where the cluster wants sessions recorded. */
+  readonly recording: RecordingMode;
   readonly webProxyAddr?: string | undefined;
   readonly permitUserEnv: boolean;
   /** This program's command line, up to the verb. */
@@ -47,9 +71,15 @@ export interface SessionOptions {
   readonly onStart: (ended: Promise<void>) => void;
   /** Called whenever bytes come or go. */
   readonly onActivity: () => void;
+  /** False when the connection was ended by us: then its session does not wait for its return. */
+  readonly mayReturn: () => boolean;
+  /** The join that was asked for is refused. */
+  readonly onJoinRefused: (reason: string) => void;
   /** The channel is gone. */
   readonly onClosed: () => void;
 }
+
+type Asked = SessionStart & { original?: string | undefined };
 
 const SFTP = "sftp";
 const MAX_USER_ENVIRONMENT = 64 * 1024;
@@ -57,9 +87,13 @@ const MAX_USER_ENVIRONMENT = 64 * 1024;
 export class Session {
   readonly #options: SessionOptions;
   readonly #clientEnv: Record<string, string> = {};
+  readonly #joining = new JoinRequest();
   #pty: PtyRequest | undefined;
   #terminal: OpenTerminal | undefined;
+  /** Without a terminal. */
   #program: RunningProgram | undefined;
+  /** With one, and who this channel is in it. */
+  #live: { session: LiveSession; party: Party } | undefined;
   #isClosed = false;
 
   constructor(options: SessionOptions) {
@@ -71,16 +105,20 @@ export class Session {
       env: (name, value) => this.#setEnv(name, value),
       pty: (request) => this.#setPty(request),
       windowChange: (size) => this.#resize(size),
-      signal: (name) => this.#program?.signal(name),
+      signal: (name) => this.#signal(name),
       authorize: (start) => this.#authorize(start),
       start: (start, channel) => {
+        channel.stream.on("error", () => {}); // told by closed()
+        if (this.#joining.isThere) return this.#join(channel);
         const ended = this.#start(start, channel);
         this.#options.onStart(ended);
         return ended;
       },
       closed: () => {
         this.#options.onClosed();
-        this.#close();
+        this.#isClosed = true;
+        if (this.#live) this.#live.session.leave(this.#live.party);
+        else this.#close();
       },
     };
   }
@@ -90,6 +128,7 @@ export class Session {
   }
 
   #setEnv(name: string, value: string): boolean {
+    if (this.#joining.take(name, value)) return true;
     if (Object.keys(this.#clientEnv).length >= MAX_CLIENT_VARIABLES) return false;
     if (!acceptsClientVariable(name, value)) return false;
     this.#clientEnv[name] = value;
@@ -105,8 +144,12 @@ export class Session {
   #resize(size: WindowSize): void {
     if (!this.#pty) return;
     this.#pty = { ...this.#pty, ...size };
-    this.#program?.resize(size);
-    if (this.#program) this.#options.audit.resized(sizeText(size));
+    this.#live?.session.resize(this.#live.party, size);
+  }
+
+  #signal(name: string): void {
+    if (this.#live) this.#live.session.signal(this.#live.party, name);
+    else this.#program?.signal(name);
   }
 
   #authorize(start: SessionStart): void {
@@ -116,6 +159,7 @@ export class Session {
           "the auth service must come back, or disk space",
       );
     }
+    if (this.#joining.isThere) return this.#authorizeJoin(start);
     if (start.kind !== "subsystem" || this.#forced !== undefined) return;
     if (start.name !== SFTP) throw new AccessDenied(`this node has no subsystem "${start.name}"`);
     if (hasNoLoginShell(this.#user)) {
@@ -123,54 +167,189 @@ export class Session {
     }
   }
 
+  #authorizeJoin(start: SessionStart): void {
+    try {
+      if (this.#forced !== undefined) {
+        throw new AccessDenied("this certificate is for one command, it cannot join a session");
+      }
+      if (start.kind !== "shell" || !this.#pty) {
+        throw new BadParameter(
+          "a session is joined with a shell on a terminal (ssh -t), without a command",
+        );
+      }
+      this.#joining.find(this.#options);
+    } catch (error) {
+      this.#options.onJoinRefused(messageOf(error));
+      throw error;
+    }
+  }
+
   get #forced(): string | undefined {
     return this.#options.connection.identity.identity.forceCommand;
   }
 
+  /** A place in a session that runs. It may have ended since it was asked for. */
+  #join(channel: ServerChannel): void {
+    const session = this.#joining.find(this.#options);
+    const party = this.#party(channel, this.#joining.mode);
+    this.#live = { session, party };
+    session.join(party);
+  }
+
+  #party(channel: ServerChannel, mode: JoinMode): Party {
+    const { connection, facts, onActivity, mayReturn } = this.#options;
+    return new Party({
+      user: connection.identity.identity.user,
+      mode,
+      term: this.#pty?.term ?? "",
+      channel,
+      fields: facts,
+      onActivity,
+      mayReturn,
+    });
+  }
+
   async #start(start: SessionStart, channel: ServerChannel): Promise<void> {
-    channel.stream.on("error", () => {}); // told by closed()
     const forced = this.#forced;
-    const asked = forced === undefined
+    const asked: Asked = forced === undefined
       ? start
       : { kind: "exec" as const, command: forced, original: originalCommand(start) };
-    const { audit } = this.#options;
+    if (this.#pty && asked.kind !== "subsystem") {
+      return await this.#startOnTerminal(asked, channel, this.#pty);
+    }
+    await this.#startPiped(asked, channel);
+  }
+
+  async #startOnTerminal(asked: Asked, channel: ServerChannel, pty: PtyRequest): Promise<void> {
+    const { audit, recording } = this.#options;
+    const size = pty.cols > 0 && pty.rows > 0 ? pty : DEFAULT_SIZE;
+    audit.started(sizeText(pty));
+    let tape: Tape | undefined;
+    let session: LiveSession;
+    try {
+      this.#terminal = await openTerminal(this.#user, { ...pty, ...size });
+      tape = await this.#startTape(pty.term, size);
+      const greeting = asked.kind === "shell" ? await messageOfTheDay(this.#user) : "";
+      session = this.#openSession(asked, channel, {
+        tape,
+        terminal: this.#terminal,
+        size,
+        greeting,
+      });
+    } catch (error) {
+      this.#terminal?.close();
+      this.#report(asked, undefined);
+      audit.ended({ tx: 0, rx: 0 }, { participants: [this.#options.facts.user], recording });
+      await tape?.end();
+      throw error;
+    }
+    await session.ended;
+  }
+
+  #openSession(
+    asked: Asked,
+    channel: ServerChannel,
+    o: { tape: Tape | undefined; terminal: OpenTerminal; size: TerminalSize; greeting: string },
+  ): LiveSession {
+    const { id, audit, facts, sessions, recording } = this.#options;
+    const launch = this.#launch(asked);
+    const party = this.#party(channel, "peer");
+    const session = new LiveSession(
+      {
+        id,
+        owner: this.#owner,
+        login: facts.login,
+        ...commandOf(asked),
+        terminal: o.terminal,
+        launch,
+        size: o.size,
+        tape: o.tape,
+        recording,
+        audit,
+        place: placeOf(facts),
+        onOver: (outcome) => {
+          remove();
+          if ("reason" in outcome) audit.cutOff(outcome.reason);
+          if ("exit" in outcome) this.#report(asked, outcome.exit);
+          else this.#report(asked, undefined, outcome.reason);
+        },
+        onChange: () => sessions.changed(),
+      },
+      party,
+      // For a terminal in raw mode, which a new line alone does not take to the left.
+      o.greeting.replace(/\r?\n/g, "\r\n"),
+    );
+    const remove = sessions.add(session);
+    this.#live = { session, party };
+    // It may have changed since the terminal was opened.
+    if (this.#pty) session.resize(party, this.#pty);
+    return session;
+  }
+
+  async #startTape(term: string, { cols, rows }: TerminalSize): Promise<Tape | undefined> {
+    const { id, cluster, facts, recording, connection, tapes } = this.#options;
+    const meta: RecordingMeta = {
+      sid: id,
+      user: facts.user,
+      login: facts.login,
+      server_id: facts.server_id,
+      server_hostname: facts.server_hostname,
+      server_addr: facts.server_addr,
+      addr_remote: formatAddr(connection.remote),
+      cluster,
+      started: new Date().toISOString(),
+      cols,
+      rows,
+      term,
+      recorded_by: "node",
+    };
+    return await tapes?.start({ meta, mode: tapeMode(recording, connection.relayedBy) });
+  }
+
+  async #startPiped(asked: Asked, channel: ServerChannel): Promise<void> {
+    const { audit, sessions } = this.#options;
     const bytes = countBytes(channel, this.#options.onActivity);
-    audit.started(this.#pty ? sizeText(this.#pty) : undefined);
+    audit.started(undefined);
+    const remove = sessions.add({
+      id: this.#options.id,
+      owner: this.#owner,
+      login: this.#options.facts.login,
+      describe: () => this.#describe(asked, started),
+      end: (reason) => this.#cutOff(channel, reason),
+    });
+    const started = new Date().toISOString();
     let exit: ChildExit | undefined;
     try {
-      exit = await this.#run(asked, channel);
+      exit = await this.#runPiped(asked, channel);
       // First, because the end of stdout may be the end of the channel.
       const said = new Promise<void>((resolve) => channel.stderr.end(() => resolve()));
       await Promise.race([said, channel.closed]);
       if ("code" in exit) channel.exit(exit.code);
       else channel.exitSignal(exit.signal, exit.core);
     } finally {
+      remove();
       this.#report(asked, exit);
       audit.ended(bytes());
       await this.#close();
     }
   }
 
-  async #run(
-    start: SessionStart & { original?: string | undefined },
-    channel: ServerChannel,
-  ): Promise<ChildExit> {
-    const user = this.#user;
-    if (this.#pty) this.#terminal = await openTerminal(user, this.#pty);
-    const env = this.#environment(start.original);
-    const launch = planLaunch(user, this.#programOf(start), env);
-    if (this.#isClosed) throw new AccessDenied("the client has gone");
-    if (start.kind === "subsystem") {
-      this.#program = runPiped(launch, channel, (lines) => this.#readReports(lines));
-    } else if (this.#terminal) {
-      if (start.kind === "shell") channel.stream.write(await greeting(user));
-      this.#program = this.#terminal.run(launch, channel);
-      // It may have changed since the terminal was opened.
-      if (this.#pty) this.#program.resize(this.#pty);
-    } else {
-      this.#program = runPiped(launch, channel);
-    }
+  async #runPiped(asked: Asked, channel: ServerChannel): Promise<ChildExit> {
+    const launch = this.#launch(asked);
+    this.#program = asked.kind === "subsystem"
+      ? runPiped(launch, channel, (lines) => this.#readReports(lines))
+      : runPiped(launch, channel);
     return await this.#program.ended;
+  }
+
+  #launch(asked: Asked): Launch {
+    const launch = planLaunch(
+      this.#user,
+      this.#programOf(asked),
+      this.#environment(asked.original),
+    );
+    if (this.#isClosed) throw new AccessDenied("the client has gone");
+    return launch;
   }
 
   #programOf(start: SessionStart): Program {
@@ -218,10 +397,43 @@ export class Session {
     });
   }
 
-  #report(start: SessionStart, exit: ChildExit | undefined): void {
+  get #owner(): { user: string; roles: string[] } {
+    const { user, roles } = this.#options.connection.identity.identity;
+    return { user, roles: [...roles] };
+  }
+
+  /** Of a session without a terminal. */
+  #describe(asked: Asked, started: string): ActiveSession {
+    const { id, facts, recording } = this.#options;
+    const { user, roles } = this.#owner;
+    return {
+      sid: id,
+      user,
+      roles,
+      login: facts.login,
+      ...placeOf(facts),
+      started,
+      cols: 0,
+      rows: 0,
+      interactive: false,
+      ...commandOf(asked),
+      parties: [{ user, mode: "peer", joined: started }],
+      recording,
+    };
+  }
+
+  /** Of a session without a terminal: its client reads the reason. */
+  #cutOff(channel: ServerChannel, reason: string): void {
+    this.#options.audit.cutOff(reason);
+    channel.stderr.write(`${reason}\n`);
+    channel.exit(255);
+    this.#close();
+  }
+
+  #report(start: SessionStart, exit: ChildExit | undefined, why = "it could not be started"): void {
     const { audit } = this.#options;
     const outcome: Outcome = exit === undefined
-      ? { error: "it could not be started" }
+      ? { error: why }
       : "code" in exit
       ? exit
       : { error: `ended by signal ${exit.signal}` };
@@ -251,21 +463,32 @@ export class Session {
 /** The hidden verb of `teleport` that serves SFTP. */
 const SERVER = "sftp-server";
 
+function placeOf(facts: ConnectionFacts) {
+  const { server_id, server_hostname, server_addr } = facts;
+  return { server_id, server_hostname, server_addr };
+}
+
+function commandOf(asked: SessionStart): { command?: string } {
+  const command = originalCommand(asked);
+  return command === undefined ? {} : { command };
+}
+
+/**
+ * In the modes "proxy" the proxy records; what did not come through one is recorded here, so that
+ * nothing goes unseen.
+ */
+function tapeMode(recording: RecordingMode, relayedBy: unknown): TapeOptions["mode"] {
+  const elsewhere = recording.startsWith("proxy") && relayedBy !== undefined;
+  if (recording === "off" || elsewhere) return "none";
+  return recording.endsWith("-sync") ? "sync" : "async";
+}
+
 function originalCommand(start: SessionStart): string | undefined {
   return start.kind === "exec"
     ? start.command
     : start.kind === "subsystem"
     ? start.name
     : undefined;
-}
-
-function sizeText({ cols, rows }: { cols: number; rows: number }): string {
-  return `${cols}:${rows}`;
-}
-
-/** For a terminal in raw mode, which a new line alone does not take to the left. */
-async function greeting(user: OsUser): Promise<string> {
-  return (await messageOfTheDay(user)).replace(/\r?\n/g, "\r\n");
 }
 
 function userEnvironment(user: OsUser): Record<string, string> {

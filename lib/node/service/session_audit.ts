@@ -1,9 +1,10 @@
 /** What the audit log hears of one session, in order, with the fields that all of it shares. */
-import type { AuditEmitter, AuditEvent } from "../../audit/events.ts";
+import type { AuditEmitter, AuditEvent, RecordingMode } from "../../audit/events.ts";
 import { SESSION_DATA_INDEX } from "../../audit/events.ts";
+import { sessionEndUid } from "../../audit/session_end.ts";
 import type { Clock } from "../../base/clock.ts";
 import { formatAddr } from "../../base/net.ts";
-import type { Labels } from "../../resources/types.ts";
+import type { JoinMode, Labels } from "../../resources/types.ts";
 import type { ServerConnection } from "../../ssh/server.ts";
 import type { SftpReport } from "../sftp/audit.ts";
 import type { NodeUser } from "./authorizer.ts";
@@ -35,12 +36,19 @@ export function connectionFields(
   };
 }
 
+export type ConnectionFacts = ReturnType<typeof connectionFields>;
+
+/** "columns:rows", as events have the size of a terminal. */
+export function sizeText({ cols, rows }: { cols: number; rows: number }): string {
+  return `${cols}:${rows}`;
+}
+
 /** How a program has ended, as events say it. */
 export type Outcome = { readonly code: number } | { readonly error: string };
 
 export class SessionAudit {
   readonly #emitter: AuditEmitter;
-  readonly #fields: ReturnType<typeof connectionFields> & { sid: string };
+  readonly #fields: ConnectionFacts & { sid: string };
   readonly #clock: Clock;
   #index = 0;
   #startedAt = 0;
@@ -48,7 +56,7 @@ export class SessionAudit {
 
   constructor(
     emitter: AuditEmitter,
-    fields: ReturnType<typeof connectionFields> & { sid: string },
+    fields: ConnectionFacts & { sid: string },
     clock: Clock,
   ) {
     this.#emitter = emitter;
@@ -68,21 +76,44 @@ export class SessionAudit {
     });
   }
 
-  resized(size: string): void {
-    this.#emit({ event: "resize", code: "T2002I", size });
+  /** @param by whoever did it, if not the owner */
+  resized(size: string, by?: ConnectionFacts): void {
+    this.#emit({ ...by, event: "resize", code: "T2002I", size });
   }
 
-  /** @param bytes sent to the client, and received from it */
-  ended(bytes: { tx: number; rx: number }): void {
+  joined(by: ConnectionFacts, mode: JoinMode): void {
+    this.#emit({ ...by, event: "session.join", code: "T2001I", mode });
+  }
+
+  /** Somebody left a session that goes on. */
+  left(by: ConnectionFacts): void {
+    this.#emit({ ...by, event: "session.leave", code: "T2003I" });
+  }
+
+  /** Somebody ended the session for all who were in it. */
+  cutOff(reason: string): void {
+    this.#emit({ event: "client.disconnect", code: "T3006I", reason });
+  }
+
+  /**
+   * @param bytes sent to the clients, and received from them
+   * @param shared of a session on a terminal: who was in it, and where it was recorded
+   */
+  ended(
+    bytes: { tx: number; rx: number },
+    shared?: { participants: string[]; recording: RecordingMode },
+  ): void {
     this.#emit({ event: "session.data", code: "T2006I", ...bytes, ei: SESSION_DATA_INDEX });
     this.#emit({
       event: "session.end",
       code: "T2004I",
+      uid: sessionEndUid(this.#fields.sid),
       enhanced_recording: false,
       interactive: this.#isInteractive,
-      participants: [this.#fields.user],
+      participants: shared?.participants ?? [this.#fields.user],
       session_start: new Date(this.#startedAt).toISOString(),
       session_stop: new Date(this.#clock.now()).toISOString(),
+      ...(shared ? { session_recording: shared.recording } : {}),
       ei: SESSION_DATA_INDEX + 1,
     });
   }
