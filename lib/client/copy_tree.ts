@@ -112,7 +112,7 @@ class Copy {
 
   async entry(from: FileTree, path: string, to: string, depth: number): Promise<void> {
     const stat = await about(from, path, () => from.stat(path));
-    if (!stat) throw missing(from, path);
+    if (!stat) throw path.includes(unreadable) ? notUtf8(from, path) : missing(from, path);
     if (stat.kind === "file") return await this.#start(() => this.#file(from, path, to, stat));
     if (stat.kind === "other") {
       throw new BadParameter(`${from.describe(path)}: not a regular file`);
@@ -219,6 +219,13 @@ class Copy {
     const mask = this.#to instanceof LocalTree ? 0o777 : 0o7777;
     return { mode: stat.mode & mask, ...(stat.times ? { times: stat.times } : {}) };
   }
+}
+
+/** Stands in a name for bytes that are not UTF-8. */
+const unreadable = "\ufffd";
+
+function notUtf8(tree: FileTree, path: string): BadParameter {
+  return new BadParameter(`${tree.describe(path)}: the name is not UTF-8, left out`);
 }
 
 async function about<T>(tree: FileTree, path: string, action: () => Promise<T>): Promise<T> {

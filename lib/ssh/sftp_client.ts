@@ -266,7 +266,8 @@ function isEntryName(name: string): boolean {
 function readNames(reply: WireReader): SftpEntry[] {
   const entries: SftpEntry[] = [];
   for (let left = reply.u32(); left > 0; left--) {
-    const name = reply.utf8();
+    // One name that is not UTF-8 must not hide all others; what it reads as here does not exist.
+    const name = decoder.decode(reply.string());
     const longName = decoder.decode(reply.string());
     entries.push({ name, longName, attrs: readAttrs(reply) });
   }

@@ -70,6 +70,7 @@ export interface SftpAttrs {
 }
 
 export interface SftpEntry {
+  /** U+FFFD stands for what is not UTF-8: such a name cannot be asked for. */
   name: string;
   attrs: SftpAttrs;
   /** A line like those of `ls -l`. */

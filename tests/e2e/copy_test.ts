@@ -84,6 +84,15 @@ Deno.test("copying files", async (t) => {
     },
   );
 
+  await t.step("tsh scp -r leaves out a name that is not UTF-8, and says so", async () => {
+    const script = `mkdir "$1" && cd "$1" && echo a > a && echo b > "$(printf 'caf\\351')"`;
+    await must(["bash", "-c", script, "bash", `${dir}/latin`]);
+    const copy = await joe.tsh(["scp", "-rq", `root@node-1:${dir}/latin`, `${dir}/latin-copy`]);
+    assert.equal(copy.code, 1);
+    assert.match(copy.stderr, /latin\/caf\ufffd: the name is not UTF-8, left out/);
+    assert.deepEqual([...Deno.readDirSync(`${dir}/latin-copy`)].map((e) => e.name), ["a"]);
+  });
+
   for (const argv of [["scp"], ["scp", "-O"]]) {
     await t.step(`OpenSSH's ${argv.join(" ")} copies a tree there and back`, async () => {
       const tag = argv.join("");
