@@ -23,7 +23,7 @@ const mayImport: Record<string, readonly string[]> = {
   audit: ["access", "resources", "cert", "sshwire", "base"],
   recording: ["audit", "resources", "base"],
   ssh: ["cert", "sshwire", "base"],
-  api: ["ssh", "audit", "access", "resources", "cert", "sshwire", "base"],
+  api: ["ssh", "recording", "audit", "access", "resources", "cert", "sshwire", "base"],
   auth: [
     "api",
     "storage",

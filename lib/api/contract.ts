@@ -15,6 +15,7 @@ import type {
   JoinTokenInfo,
   NodeListResult,
   PingResult,
+  RecordingListResult,
   ResourceListResult,
   ResourceRef,
   SignupInfo,
@@ -160,6 +161,31 @@ export const methods = {
     ["node", "proxy"],
     z.strictObject({ sid }),
   ),
+
+  /** The newest first. Users need the rule to list sessions, and to read them for their contents. */
+  "recordings.list": method<RecordingListResult>()(
+    ["admin", "user"],
+    z.strictObject({
+      /** When the session started, RFC 3339: not before, not after. */
+      from: z.iso.datetime({ offset: true }).optional(),
+      to: z.iso.datetime({ offset: true }).optional(),
+      /** Who took part. */
+      user: name.optional(),
+      /** Its name or id. */
+      node: name.optional(),
+      /** How the session's id begins. */
+      sid_prefix: text(36).optional(),
+      limit: z.number().int().min(1).max(5000).default(500),
+      after: text(255).optional(),
+    }),
+  ),
+  /** `data` is empty where nothing is, or nothing yet. */
+  "recordings.read": method<{ data: string; size: number; finished: boolean }>()(
+    ["admin", "user"],
+    z.strictObject({ sid, offset: recordingSize, length: z.number().int().min(1).max(1 << 20) }),
+  ),
+  /** Of finished recordings only. */
+  "recordings.delete": method<Record<never, never>>()(["admin"], z.strictObject({ sid })),
 
   // People, spoken for by the proxy
   "auth.login": method<UserCertificates>()(

@@ -10,6 +10,7 @@ import type { RecordingMode } from "../audit/events.ts";
 import type { PublicKey } from "../sshwire/keys.ts";
 import type { HostRole, UserIdentity } from "../cert/identity.ts";
 import type { PeerAddress } from "../ssh/server.ts";
+import type { RecordingInfo } from "../recording/meta.ts";
 import type {
   AnyResource,
   CertAuthority,
@@ -20,6 +21,7 @@ import type {
 } from "../resources/types.ts";
 
 export type { EmitResult as AuditEmitResult } from "../audit/events.ts";
+export type { RecordingInfo } from "../recording/meta.ts";
 
 /** SSH subsystem that carries the API. */
 export const AUTH_API_SUBSYSTEM = "auth-api";
@@ -182,6 +184,12 @@ export interface StatusResult {
   ca_pins: string[];
   user_ca: AuthorityStatus;
   host_ca: AuthorityStatus;
+}
+
+export interface RecordingListResult {
+  recordings: RecordingInfo[];
+  /** Give it as `after` for the next page; absent on the last one. */
+  next?: string;
 }
 
 export interface ResourceRef {

@@ -42,6 +42,9 @@ const ALLOWED: Record<MethodName, CallerKind[]> = {
   "recordings.append": ["node", "proxy"],
   "recordings.finish": ["node", "proxy"],
   "recordings.state": ["node", "proxy"],
+  "recordings.list": ["admin", "user"],
+  "recordings.read": ["admin", "user"],
+  "recordings.delete": ["admin"],
   "auth.login": ["proxy"],
   "signup.get": ["proxy"],
   "signup.complete": ["proxy"],
@@ -82,6 +85,9 @@ const PARAMS: Record<MethodName, unknown> = {
   },
   "recordings.finish": { sid: SID, size: 1, sha256: "0".repeat(64) },
   "recordings.state": { sid: SID },
+  "recordings.list": { user: "joe", from: "2025-01-01T00:00:00Z" },
+  "recordings.read": { sid: SID, offset: 0, length: 1 },
+  "recordings.delete": { sid: SID },
   "auth.login": {
     user: "joe",
     password: "correct horse",
@@ -133,7 +139,12 @@ async function withCallers(
     } finally {
       for (const client of Object.values(clients)) client.close();
     }
-  }, { secondFactor: "off", staticTokens: [{ value: "the-token", roles: ["Node"] }] });
+  }, {
+    secondFactor: "off",
+    staticTokens: [{ value: "the-token", roles: ["Node"] }],
+    // Elsewhere nobody may ask for the certificate of a proxied host.
+    clusterConfig: { session_recording: "proxy" },
+  });
 }
 
 Deno.test("the matrix of this test speaks of every method there is", () => {

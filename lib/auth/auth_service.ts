@@ -19,8 +19,10 @@ import { Logins } from "./login.ts";
 import type { AuthParts, AuthSettings } from "./parts.ts";
 import { Passwords } from "./passwords.ts";
 import { peopleApi } from "./people_api.ts";
+import { proxiedHostsApi } from "./proxied_hosts_api.ts";
 import { Recordings } from "./recordings.ts";
 import { recordingsApi } from "./recordings_api.ts";
+import { recordingsViewApi } from "./recordings_view_api.ts";
 import { Roles } from "./roles.ts";
 import { Signer } from "./sign.ts";
 import { ResourceStore } from "./store.ts";
@@ -49,7 +51,9 @@ export class AuthService {
     this.api = {
       ...hostsApi(parts),
       ...peopleApi(parts),
+      ...proxiedHostsApi(parts),
       ...recordingsApi(parts),
+      ...recordingsViewApi(parts),
       ...adminApi(parts),
     };
   }

@@ -10,6 +10,7 @@ import type { UserIdentity } from "../cert/identity.ts";
 import { nodeLabels } from "../resources/labels.ts";
 import type { Node, Role } from "../resources/types.ts";
 import type { AuthParts } from "./parts.ts";
+import { rolesOf } from "./caller_roles.ts";
 import { announce } from "./heartbeat.ts";
 
 type HostMethods =
@@ -75,7 +76,9 @@ export function hostsApi(parts: AuthParts): Pick<ApiService, HostMethods> {
 
     "nodes.list": ({ labels, search, limit, after }, { caller }) => {
       const wanted = nodeFilter(labels ?? {}, search ?? "");
-      const visible = caller.kind === "user" ? visibleTo(caller.identity, rolesOf) : () => true;
+      const visible = caller.kind === "user"
+        ? visibleTo(caller.identity, rolesOf(hub, caller.identity))
+        : () => true;
       const nodes: Node[] = [];
       for (const node of hub.nodes()) {
         if (after !== undefined && node.metadata.name <= after) continue;
@@ -97,15 +100,6 @@ export function hostsApi(parts: AuthParts): Pick<ApiService, HostMethods> {
 
     "audit.emit": ({ events }, { caller }) => audit.emitFromHost(hostOf(caller), events),
   };
-
-  /** @throws AccessDenied when one is missing: it might have denied */
-  function rolesOf(identity: UserIdentity): Role[] {
-    return identity.roles.map((name) => {
-      const role = hub.get("role", name);
-      if (role !== undefined) return role;
-      throw new AccessDenied(`the role ${JSON.stringify(name)} does not exist, log in again`);
-    });
-  }
 }
 
 function hostOf(caller: Caller): Extract<Caller, { hostId: string }> {
@@ -130,11 +124,8 @@ function nodeFilter(labels: Record<string, string>, search: string): (node: Node
 }
 
 /** Nodes where the roles give one of the logins that the certificate has. */
-function visibleTo(
-  identity: UserIdentity,
-  rolesOf: (identity: UserIdentity) => Role[],
-): (node: Node) => boolean {
-  const access = new NodeAccess(rolesOf(identity), identity.traits);
+function visibleTo(identity: UserIdentity, roles: readonly Role[]): (node: Node) => boolean {
+  const access = new NodeAccess(roles, identity.traits);
   return (node) =>
     access.loginsOn(nodeLabels(node)).some((login) => identity.principals.includes(login));
 }

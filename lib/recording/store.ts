@@ -198,6 +198,19 @@ export class RecordingStore {
     return ended;
   }
 
+  /** Removes a finished recording for good. @returns whether it was finished, and is gone */
+  remove(sid: string): Promise<boolean> {
+    return this.#inTurn(sid, async () => {
+      const found = this.#recordings.get(sid);
+      if (!found?.finished) return found === undefined;
+      // A crash in between leaves a description without contents, which is put aside later.
+      await Deno.remove(this.path(sid));
+      await Deno.remove(`${this.#options.directory}/${sid}.json`);
+      this.#recordings.delete(sid);
+      return true;
+    });
+  }
+
   /** One piece of work after the other for each recording. */
   async #inTurn<T>(sid: string, work: () => Promise<T>): Promise<T> {
     await this.ready;
