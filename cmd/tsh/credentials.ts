@@ -18,6 +18,8 @@ import { dialTcp } from "../../lib/ssh/stream.ts";
 import {
   defaultSshPort,
   defaultWebPort,
+  type JumpHost,
+  parseJumpHost,
   parseProxyAddress,
   type ProxyAddress,
 } from "../../lib/client/proxy_address.ts";
@@ -25,7 +27,10 @@ import { refuseOtherCluster } from "./other_cluster.ts";
 
 export interface Credentials {
   identity: ClientIdentity;
+  /** The SSH port of the proxy, or the jump host's. */
   ssh: HostPort;
+  /** The login at the proxy, where the person has chosen it. */
+  outerLogin?: string;
   /** Absent with an identity file. */
   profile?: Profile;
   /** Where keys of hosts without certificates are kept; not with an identity file. */
@@ -44,7 +49,10 @@ export async function findCredentials(flags: Flags, useAgent?: boolean): Promise
     ? await fromProfile(flags, useAgent)
     : await fromFile(file, flags);
   refuseOtherCluster(flags, found.identity.cluster);
-  return found;
+  const jump = jumpHostOf(flags);
+  if (!jump) return found;
+  const { address, login } = jump;
+  return { ...found, ssh: address, ...(login === undefined ? {} : { outerLogin: login }) };
 }
 
 /** A connection to the cluster as the user. Close it by `using`. */
@@ -53,12 +61,13 @@ export async function connectCluster(
   useAgent?: boolean,
 ): Promise<{ cluster: ClusterClient; credentials: Credentials }> {
   const credentials = await findCredentials(flags, useAgent);
-  const { identity, ssh } = credentials;
+  const { identity, ssh, outerLogin: login } = credentials;
   // The code of SSH is loaded while the proxy answers the first packet.
   const stream = dialTcp({ ...ssh });
   stream.catch(() => {});
   const { ClusterClient } = await import("../../lib/client/cluster_client.ts");
-  return { cluster: await ClusterClient.connect({ identity, address: ssh, stream }), credentials };
+  const cluster = await ClusterClient.connect({ identity, address: ssh, login, stream });
+  return { cluster, credentials };
 }
 
 /** The profile that the flags name, or the one in use; undefined when there is none. */
@@ -82,6 +91,11 @@ export function findProfile(flags: Flags, dir = profileDirectory()): Profile | u
 export function proxyOf(flags: Flags): ProxyAddress | undefined {
   const text = flags.text("proxy");
   return text === undefined ? undefined : parseProxyAddress(text);
+}
+
+function jumpHostOf(flags: Flags): JumpHost | undefined {
+  const text = flags.text("jumphost");
+  return text === undefined ? undefined : parseJumpHost(text);
 }
 
 async function fromProfile(flags: Flags, useAgent?: boolean): Promise<Credentials> {
@@ -155,7 +169,8 @@ async function sshAddress(
   identity: ClientIdentity,
   flags: Flags,
 ): Promise<HostPort> {
-  if (proxy.sshPort !== undefined || proxy.webPort === defaultWebPort) {
+  const isKnown = proxy.sshPort !== undefined || proxy.webPort === defaultWebPort;
+  if (isKnown || jumpHostOf(flags) !== undefined) {
     return { host: proxy.host, port: proxy.sshPort ?? defaultSshPort };
   }
   const { trustProxy } = await import("../../lib/client/trust.ts");

@@ -7,6 +7,10 @@ export const globals: readonly OptionSpec[] = [
     description: "the proxy: host, host:3080 or host:3080,3023",
     env: "TELEPORT_PROXY",
   },
+  {
+    flags: "-J, --jumphost <host>",
+    description: "go through this proxy, [login@]host[:port], instead of where you logged in",
+  },
   { flags: "--user <name>", description: "your name in Teleport", env: "TELEPORT_USER" },
   { flags: "-l, --login <name>", description: "your login on the node", env: "TELEPORT_LOGIN" },
   {
@@ -33,20 +37,18 @@ export const globals: readonly OptionSpec[] = [
   { flags: "--no-use-local-ssh-agent", description: "leave the running ssh-agent alone" },
   {
     flags: "--enable-escape-sequences",
-    description: "~. and ~? in a shell",
+    description: "~. and others in a shell: ~? lists them",
     default: "true",
     hidden: true,
   },
-  { flags: "--no-enable-escape-sequences", description: "send ~. and ~? to the node" },
+  { flags: "--no-enable-escape-sequences", description: "send ~., ~? and so on to the node" },
   {
     flags: "--cluster <name>",
     description: "the cluster to use; so far only the one you logged in to",
     env: "TELEPORT_CLUSTER",
-    hidden: true,
   },
   { flags: "-d, --debug", description: "show where an error came from", env: "TELEPORT_DEBUG" },
   { flags: "--auth <connector>", description: "", refused: "single sign-on", env: "TELEPORT_AUTH" },
-  { flags: "-J, --jumphost <host>", description: "", refused: "a jump host other than the proxy" },
   {
     flags: "--bind-addr <address>",
     description: "",

@@ -6,7 +6,7 @@ import { openTerminal } from "../../lib/cli/prompt.ts";
 import type { ClusterClient } from "../../lib/client/cluster_client.ts";
 import type { HostKeyPolicy, NodeTarget } from "../../lib/client/node_connection.ts";
 import { formatLabels } from "../../lib/client/target.ts";
-import type { SshClient } from "../../lib/ssh/client.ts";
+import type { ConnectOptions, SshClient } from "../../lib/ssh/client.ts";
 import type { Credentials } from "./credentials.ts";
 import { listNodes } from "./list_nodes.ts";
 import { localUser } from "./local_user.ts";
@@ -20,13 +20,29 @@ export interface NodeAccess {
   options: SshOptions;
 }
 
-/** Connects to one node; its banner goes to stderr. */
-export async function openNode(access: NodeAccess, target: NodeTarget): Promise<SshClient> {
+/** A node, a proxy or a network that is gone is noticed after about a minute. */
+const usualAliveMs = 15_000;
+const usualAliveCount = 3;
+
+/**
+ * Connects to one node; its banner goes to stderr.
+ * @param handlers of what the node may open and say
+ */
+export async function openNode(
+  access: NodeAccess,
+  target: NodeTarget,
+  handlers: Pick<ConnectOptions, "onAgentChannel" | "onX11Channel" | "onGlobalRequest"> = {},
+): Promise<SshClient> {
   const { connectNode, printableBanner } = await import("../../lib/client/node_connection.ts");
   const banners: string[] = [];
   const client = await connectNode(access.cluster, target, {
+    ...handlers,
     policy: hostKeyPolicy(access),
     onBanner: (text) => banners.push(printableBanner(text)),
+    keepAlive: {
+      intervalMs: access.options.serverAliveIntervalMs ?? usualAliveMs,
+      countMax: access.options.serverAliveCountMax ?? usualAliveCount,
+    },
   });
   // A refused login has its reason in the error; only a node that lets us in says hello.
   if (!access.quiet) { for (const banner of banners) say(banner); }

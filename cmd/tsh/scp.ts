@@ -10,7 +10,6 @@ import { parseScpPath, type ScpPath } from "../../lib/client/scp_path.ts";
 import { SftpClient } from "../../lib/ssh/sftp.ts";
 import { connectCluster } from "./credentials.ts";
 import { loginFor, type NodeAccess, openNode, portFor } from "./node_access.ts";
-import { refusedSshFlags } from "./refused_flags.ts";
 import { ProgressLine } from "./scp_progress.ts";
 import { parseSshOptions } from "./ssh_options.ts";
 
@@ -29,7 +28,7 @@ export const command: CommandSpec = {
       description: "an option as in ssh_config",
       repeatable: true,
     },
-    ...refusedSshFlags.filter((flag) => flag.flags.startsWith("-A")),
+    { flags: "-A", description: "", refused: "agent forwarding, of which copying has no use" },
   ],
   notes:
     "Paths on a node start in the login's home directory. A file here whose name holds a colon\n" +

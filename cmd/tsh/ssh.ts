@@ -1,6 +1,6 @@
-import { ConnectionProblem } from "../../lib/base/errors.ts";
+import { BadParameter, ConnectionProblem, messageOf } from "../../lib/base/errors.ts";
 import { printable } from "../../lib/base/text.ts";
-import { transportStatusOf } from "../../lib/cli/exit.ts";
+import { transportStatusOf, UsageError } from "../../lib/cli/exit.ts";
 import type { Flags } from "../../lib/cli/flags.ts";
 import { say, warn } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
@@ -8,9 +8,11 @@ import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal
 import { runSession, type SessionEnd, statusOf } from "../../lib/client/node_session.ts";
 import type { NodeTarget } from "../../lib/client/node_connection.ts";
 import { parseTarget } from "../../lib/client/target.ts";
+import type { SshClient } from "../../lib/ssh/client.ts";
 import { connectCluster } from "./credentials.ts";
+import { forwardFlags, wantedForwarding } from "./forward_flags.ts";
+import type { Forwarding } from "./forwarding.ts";
 import { loginFor, matchingNodes, type NodeAccess, openNode, portFor } from "./node_access.ts";
-import { refusedSshFlags } from "./refused_flags.ts";
 import { parseSshOptions } from "./ssh_options.ts";
 
 export const command: CommandSpec = {
@@ -32,78 +34,165 @@ export const command: CommandSpec = {
       description: "an option as in ssh_config",
       repeatable: true,
     },
-    ...refusedSshFlags,
+    ...forwardFlags,
   ],
   notes:
     "With labels a command runs on all nodes that match, side by side; each line of output has\n" +
     "the node's name in front. Options of the command itself come after it, as with ssh.\n" +
     "The exit status is that of the command; 128+n when signal n killed it; 255 when the\n" +
-    "connection failed or the node refused; with several nodes the greatest of all.",
+    "connection failed or the node refused; with several nodes the greatest of all.\n\n" +
+    "Ports are listened on at loopback unless a bind address is given (* for all). Port 0 takes\n" +
+    "any free one and says which. IPv6 addresses stand in brackets: -L 8080:[::1]:80.\n" +
+    "In a shell, ~? at the beginning of a line shows what can be typed besides.",
   examples: [
     ["tsh ssh root@db-1", "a shell"],
     ["tsh ssh root@db-1 systemctl status nginx", "a command"],
     ["tsh ssh root@env=prod,os=linux uptime", "a command on all nodes with these labels"],
     ["tar c site | tsh ssh root@web-1 tar x -C /srv", "with input"],
     ["tsh ssh -t root@db-1 top", "a command that needs a terminal"],
+    ["tsh ssh -N -L 5432:localhost:5432 root@db-1", "its database at this computer's port 5432"],
+    ["tsh ssh -N -D 1080 root@db-1", "a SOCKS proxy into its network"],
+    ["tsh ssh -R 0:localhost:3000 root@web-1", "the web server of this computer, there"],
+    [
+      "tsh ssh --local -L 5432:localhost:5432 root@db-1 psql -h localhost",
+      "a program here, for as long as it runs",
+    ],
+    ["tsh ssh -A root@web-1 git pull", "with the keys of the ssh-agent here"],
   ],
   runsCommand: true,
   statusOf: transportStatusOf,
   async run([target = "", ...words], flags) {
     const quiet = flags.on("quiet");
     const options = parseSshOptions(flags.list("option"), quiet ? () => {} : warn);
+    const mode = flags.off("remote-exec") ? "forward" : flags.on("local") ? "local" : "session";
     const parsed = parseTarget(target);
     const login = loginFor(parsed.login, flags, options);
     const port = portFor(flags, "port", options);
-    // The remote shell reads one line, as from ssh: words are joined by spaces, quotes are its own.
-    const commandLine = words.length === 0 ? undefined : words.join(" ");
+    if (mode === "forward" && words.length > 0) {
+      throw new UsageError("-N runs nothing on the node: leave the command out, or -N");
+    }
+    const terminal = new StdinTerminal();
+    const run: Run = { mode, words, flags, terminal };
+    const wanted = wantedForwarding(flags, options);
+    if (wanted) {
+      const { Forwarding } = await import("./forwarding.ts");
+      run.forwarding = await Forwarding.prepare(wanted, {
+        hasSession: mode === "session",
+        notify: quiet ? () => {} : (text) => say(terminal.isRaw ? inRaw(text) : text),
+      });
+    }
+    using _forwarding = run.forwarding;
     const { cluster, credentials } = await connectCluster(flags, options.addKeysToAgent);
     using _cluster = cluster;
     const access: NodeAccess = { cluster, credentials, quiet, options };
     if (parsed.labels === undefined) {
-      return await runOnOne(access, { host: parsed.host, port, login }, commandLine, flags);
+      return await runOnOne(access, { host: parsed.host, port, login }, run);
     }
     const nodes = await matchingNodes(access, parsed.labels);
     const targets = nodes.map(({ name, id }) => ({ host: id, port, login, name }));
     const [first] = targets;
-    if (first === undefined || targets.length === 1 || commandLine === undefined) {
+    if (targets.length > 1 && (run.forwarding || mode !== "session")) throw tooMany(targets);
+    if (first === undefined || targets.length === 1 || words.length === 0) {
       if (targets.length > 1 && !quiet) {
         warn(`Multiple nodes matched label selector, connecting to ${first?.name}.`);
       }
-      return await runOnOne(access, first!, commandLine, flags);
+      return await runOnOne(access, first!, run);
     }
     if (!quiet) warn("Multiple nodes matched label selector, running command on all.");
-    return await runOnMany(access, targets, commandLine);
+    return await runOnMany(access, targets, commandLineOf(words)!);
   },
 };
 
-async function runOnOne(
+/** What is to be done on a node. */
+interface Run {
+  mode: "session" | "forward" | "local";
+  words: readonly string[];
+  flags: Flags;
+  terminal: StdinTerminal;
+  forwarding?: Forwarding;
+}
+
+/** The remote shell reads one line, as from ssh: words are joined by spaces, quotes are its own. */
+function commandLineOf(words: readonly string[]): string | undefined {
+  return words.length === 0 ? undefined : words.join(" ");
+}
+
+/** A line for a terminal whose line feeds do not go back to the left. */
+function inRaw(text: string): string {
+  return `\r${text.replaceAll("\n", "\r\n")}\r`;
+}
+
+function tooMany(targets: readonly { name: string }[]): BadParameter {
+  const names = targets.slice(0, 5).map(({ name }) => printable(name)).join(", ");
+  const more = targets.length > 5 ? ", …" : "";
+  return new BadParameter(
+    `The labels match ${targets.length} nodes (${names}${more}), and forwarding needs one: name ` +
+      "the node, or give labels that only it has",
+  );
+}
+
+async function runOnOne(access: NodeAccess, target: NodeTarget, run: Run): Promise<number> {
+  const { mode, words, forwarding } = run;
+  const client = await openNode(access, target, forwarding?.handlers);
+  await forwarding?.start(client);
+  if (mode === "session") return await runHere(access, client, target, run);
+  const { runLocally, stayConnected } = await import("./without_session.ts");
+  return mode === "local"
+    ? await runLocally(words, client, access.quiet ? () => {} : warn)
+    : await stayConnected(client, target.name ?? target.host);
+}
+
+async function runHere(
   access: NodeAccess,
+  client: SshClient,
   target: NodeTarget,
-  command: string | undefined,
-  flags: Flags,
+  { words, flags, forwarding, ...run }: Run,
 ): Promise<number> {
-  const terminal = wantsTerminal(access, command, flags) ? new StdinTerminal() : undefined;
-  const client = await openNode(access, target);
+  const command = commandLineOf(words);
+  const terminal = wantsTerminal(access, command, flags) ? run.terminal : undefined;
+  const { setEnv } = access.options;
   const exit = await runSession(client, {
     ...(command === undefined ? {} : { command }),
     ...(terminal ? { terminal } : {}),
+    ...(setEnv ? { env: setEnv } : {}),
+    ...forwarding?.session,
     escapes: flags.on("enable-escape-sequences"),
+    listForwarded: () => forwarding?.list() ?? [],
+    onRefused: (what) => forwarding?.refused(what),
     stdin: flags.on("stdin-null") ? undefined : stdinStream(),
     stdout: outputStream(Deno.stdout),
     stderr: outputStream(Deno.stderr),
   });
-  if ("lost" in exit) {
-    throw new ConnectionProblem(
-      `The connection to ${target.name ?? target.host} was lost before the ` +
-        `${command === undefined ? "shell" : "command"} ended`,
-    );
-  }
-  if (!access.quiet) sayGoodbye(exit, command, terminal !== undefined);
+  if ("lost" in exit) throw await lost(client, target, command);
+  if (!access.quiet) sayGoodbye(exit, target, command, terminal !== undefined);
+  if ("code" in exit || "signal" in exit) await forwarding?.finish(client.closed);
   return statusOf(exit);
 }
 
-function sayGoodbye(exit: SessionEnd, command: string | undefined, hasTerminal: boolean): void {
-  if ("signal" in exit) {
+/** With the reason, when the whole connection has gone. */
+async function lost(
+  client: SshClient,
+  target: NodeTarget,
+  command: string | undefined,
+): Promise<ConnectionProblem> {
+  const cause = client.isClosed ? await client.closed : undefined;
+  return new ConnectionProblem(
+    `The connection to ${target.name ?? target.host} was lost before the ` +
+      `${command === undefined ? "shell" : "command"} ended` +
+      (cause ? `: ${messageOf(cause)}` : ""),
+    { cause },
+  );
+}
+
+function sayGoodbye(
+  exit: SessionEnd,
+  target: NodeTarget,
+  command: string | undefined,
+  hasTerminal: boolean,
+): void {
+  if ("disconnected" in exit) {
+    say(`Connection to ${target.name ?? target.host} closed.`);
+  } else if ("signal" in exit) {
     say(`The remote side was killed by SIG${exit.signal}${exit.core ? " (core dumped)" : ""}`);
   } else if (command === undefined && hasTerminal) {
     say(`the connection was closed on the remote side on  ${rfc822(new Date())}`);

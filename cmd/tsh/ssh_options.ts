@@ -1,4 +1,5 @@
 /** `-o Key=value`, as ssh has it. */
+import { parseDuration } from "../../lib/base/duration.ts";
 import { UsageError } from "../../lib/cli/exit.ts";
 
 export interface SshOptions {
@@ -8,6 +9,19 @@ export interface SshOptions {
   addKeysToAgent?: boolean;
   user?: string;
   port?: number;
+  forwardAgent?: boolean;
+  /** As -L, -R and -D have them. */
+  localForward?: string[];
+  remoteForward?: string[];
+  dynamicForward?: string[];
+  exitOnForwardFailure?: boolean;
+  forwardX11?: boolean;
+  forwardX11Trusted?: boolean;
+  forwardX11TimeoutMs?: number;
+  /** 0 for never. */
+  serverAliveIntervalMs?: number;
+  serverAliveCountMax?: number;
+  setEnv?: Record<string, string>;
 }
 
 /**
@@ -25,7 +39,9 @@ export function parseSshOptions(
     if (key === "") {
       throw new UsageError(`-o ${JSON.stringify(option)} is not of the form Key=value`);
     }
-    apply(parsed, key, value.replace(/^"(.*)"$/, "$1"), warn);
+    // Where several words are possible, each has its own quotes.
+    const isList = key.toLowerCase() === "setenv";
+    apply(parsed, key, isList ? value : value.replace(/^"(.*)"$/, "$1"), warn);
   }
   return parsed;
 }
@@ -59,11 +75,41 @@ function apply(
       parsed.port = portOf(value);
       return;
     case "forwardagent":
-      if (oneOf(key, value, ["yes", "no"]) === "no") return;
-      throw new UsageError(
-        "-o ForwardAgent=yes (agent forwarding) is not supported by this version: " +
-          "run the command without it",
-      );
+      parsed.forwardAgent = isYes(key, value);
+      return;
+    case "localforward":
+      (parsed.localForward ??= []).push(forwardOf(value));
+      return;
+    case "remoteforward":
+      (parsed.remoteForward ??= []).push(forwardOf(value));
+      return;
+    case "dynamicforward":
+      (parsed.dynamicForward ??= []).push(value);
+      return;
+    case "exitonforwardfailure":
+      parsed.exitOnForwardFailure = isYes(key, value);
+      return;
+    case "forwardx11":
+      parsed.forwardX11 = isYes(key, value);
+      return;
+    case "forwardx11trusted":
+      parsed.forwardX11Trusted = isYes(key, value);
+      return;
+    case "forwardx11timeout":
+      parsed.forwardX11TimeoutMs = timeOf(key, value);
+      return;
+    case "serveraliveinterval":
+      parsed.serverAliveIntervalMs = timeOf(key, value);
+      return;
+    case "serveralivecountmax":
+      if (!/^[1-9]\d{0,3}$/.test(value)) {
+        throw new UsageError(`-o ${key}=${value}: the value is not a whole number from 1 to 9999`);
+      }
+      parsed.serverAliveCountMax = Number(value);
+      return;
+    case "setenv":
+      parsed.setEnv = { ...parsed.setEnv, ...assignmentsOf(key, value) };
+      return;
   }
   if (!sshOptionNames.has(key.toLowerCase())) {
     throw new UsageError(`-o ${key} is not an option of ssh; see ssh_config(5)`);
@@ -83,6 +129,38 @@ function portOf(value: string): number {
   const port = Number(value);
   if (/^\d+$/.test(value) && port >= 1 && port <= 65_535) return port;
   throw new UsageError(`-o Port=${value}: the value is not a port`);
+}
+
+function isYes(key: string, value: string): boolean {
+  return oneOf(key, value, ["yes", "no"]) === "yes";
+}
+
+/** ssh_config writes the two ends of a forward as two words. */
+function forwardOf(value: string): string {
+  return value.trim().replace(/\s+/g, ":");
+}
+
+/** Seconds, or "1m30s". The longest is a day: more is as good as never. */
+function timeOf(key: string, value: string): number {
+  try {
+    const ms = /^\d{1,6}$/.test(value) ? Number(value) * 1000 : parseDuration(value);
+    if (ms <= 86_400_000) return ms;
+  } catch {
+    // Said below.
+  }
+  throw new UsageError(`-o ${key}=${value}: the value is not a time up to a day, like 30 or 1m30s`);
+}
+
+/** `A=1 B="two words"`. */
+function assignmentsOf(key: string, value: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  const part = /\s*(?:"([A-Za-z_]\w*)=([^"]*)"|([A-Za-z_]\w*)=(?:"([^"]*)"|([^\s"]*)))(?:\s+|$)/y;
+  while (part.lastIndex < value.length || value === "") {
+    const match = part.exec(value);
+    if (!match) throw new UsageError(`-o ${key}=${value}: write it like ${key}=NAME=value`);
+    found[(match[1] ?? match[3])!] = match[2] ?? match[4] ?? match[5] ?? "";
+  }
+  return found;
 }
 
 /** ssh_config(5) of OpenSSH 9, in lower case. */

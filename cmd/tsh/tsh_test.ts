@@ -232,20 +232,54 @@ Deno.test("tsh ssh, scp, clusters, config and proxy ssh", async (t) => {
     assert.equal((await scene.tsh(["ssh", "db-1", "cat"], { stdin: "hello" })).stdout, "hello");
   });
 
-  await t.step("an unknown node ends with 1, flags of later versions with 2", async () => {
+  await t.step("an unknown node ends with 1, another cluster is refused by its name", async () => {
     const unknown = await scene.tsh(["ssh", "root@none", "true"]);
     assert.deepEqual([unknown.code, unknown.stderr], [1, 'error: no node "none" (0)\n']);
-    for (
-      const flag of [["-A"], ["-L", "1:a:1"], ["-R", "1:a:1"], ["-D", "1"], ["-N"], ["-J", "a"]]
-    ) {
-      const refused = await scene.tsh(["ssh", ...flag, "root@db-1", "true"]);
-      assert.equal(refused.code, 2);
-      assert.ok(refused.stderr.includes(`${flag[0]} (`), refused.stderr);
-    }
     const leaf = await scene.tsh(["ssh", "--cluster=leaf", "root@db-1", "true"]);
     assert.match(leaf.stderr, /--cluster=leaf is not supported/);
     assert.equal((await scene.tsh(["ssh", "--cluster=main", "root@db-1", "true"])).code, 0);
   });
+
+  await t.step("forwards are read before anything is connected", async () => {
+    const asked = scene.cluster.asked.length;
+    const mistakes: [string[], RegExp][] = [
+      [["-L", "80"], /Cannot read -L "80".*-L 8080:db\.internal:80/],
+      [["-R", "1:a:b:c:d"], /Cannot read -R/],
+      [["-D", "x"], /Cannot read -D "x": "x" is not a port/],
+      [["-o", "LocalForward=80 host"], /Cannot read -L "80:host"/],
+      [["-J", "a,b"], /only one jump host/],
+      [["-N"], /-N runs nothing on the node/],
+    ];
+    for (const [flags, why] of mistakes) {
+      const { code, stderr } = await scene.tsh(["ssh", ...flags, "root@db-1", "true"]);
+      assert.notEqual(code, 0);
+      assert.match(stderr, why);
+    }
+    assert.equal(scene.cluster.asked.length, asked);
+  });
+
+  await t.step(
+    "-A and -X without an agent and a display say so, and the command runs",
+    async () => {
+      const env = { SSH_AUTH_SOCK: "", DISPLAY: "" };
+      const { code, stderr } = await scene.tsh(["ssh", "-AX", "root@db-1", "true"], { env });
+      assert.equal(code, 0);
+      assert.match(stderr, /the agent is not forwarded: SSH_AUTH_SOCK is not set/);
+      assert.match(stderr, /X11 is not forwarded: DISPLAY is not set/);
+    },
+  );
+
+  await t.step(
+    "-J goes through another address of the proxy, with a login of its own",
+    async () => {
+      const { host, port } = scene.cluster.address;
+      const jump = (text: string) => scene.tsh(["ssh", "-J", text, "root@db-1", "echo here"]);
+      assert.equal((await jump(`root@${host}:${port}`)).stdout, "here\n");
+      const stranger = await jump(`nobody@${host}:${port}`);
+      assert.deepEqual([stranger.code, stranger.stdout], [255, ""]);
+      assert.match(stranger.stderr, /Access to the proxy at 127\.0\.0\.1:\d+ is denied/);
+    },
+  );
 
   await t.step("options of ssh are understood, warned about or refused", async () => {
     const odd = await scene.tsh(["ssh", "-o", "Compression=yes", "root@db-1", "true"]);
@@ -479,7 +513,7 @@ Deno.test("tsh signup shows the secret before it reads the code", async (t) => {
   });
 });
 
-Deno.test("tsh version starts without the code of other commands", async () => {
+Deno.test("tsh starts without the code of other commands, and tsh ssh without that of forwarding", async () => {
   await using scene = await Scene.create();
   const { stdout } = await scene.tsh(["version", "--format=json"]);
   assert.match(JSON.parse(stdout).version, /^\d+\.\d+\.\d+$/);
@@ -505,4 +539,5 @@ Deno.test("tsh version starts without the code of other commands", async () => {
   for (const verb of ["./ssh.ts", "./proxy_ssh.ts", "./scp.ts"]) {
     assert.doesNotMatch(of(verb), /npm:\/*(?:zod|yaml|hono|qrcode|@peculiar|otplib|reflect)/, verb);
   }
+  assert.doesNotMatch(of("./ssh.ts"), /client\/forward\/|forwarding\.ts|without_session/);
 });

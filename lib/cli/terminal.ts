@@ -8,6 +8,8 @@ import { concat } from "../base/bytes.ts";
 import { rawMode } from "./prompt.ts";
 
 const readSize = 128 * 1024;
+/** How long a process that was told to stop may take to do so. */
+const stopMs = 50;
 
 /** Bytes of stdin as they come, with back-pressure. */
 export function stdinStream(): Readable {
@@ -42,6 +44,7 @@ export function outputStream(target: { write(bytes: Uint8Array): Promise<number>
 /** The terminal that stdin is. Its size is that of stdin's terminal, 80×25 where it is unknown. */
 export class StdinTerminal {
   readonly name = Deno.env.get("TERM") || "xterm";
+  #raw: Disposable | undefined;
 
   size(): { cols: number; rows: number } {
     try {
@@ -53,10 +56,29 @@ export class StdinTerminal {
     return { cols: 80, rows: 25 };
   }
 
+  /** Whether line feeds have to be written with carriage returns. */
+  get isRaw(): boolean {
+    return this.#raw !== undefined;
+  }
+
   raw(): Disposable {
-    const raw = rawMode(Deno.stdin);
+    this.#raw = rawMode(Deno.stdin);
     leaveOutputAlone();
-    return raw;
+    return { [Symbol.dispose]: () => this.#cook() };
+  }
+
+  /** Stops this process, as Ctrl-Z does with others. Resolves when it goes on, in raw mode again. */
+  async suspend(): Promise<void> {
+    this.#cook();
+    Deno.kill(Deno.pid, "SIGTSTP");
+    // Other threads may get a little further before the process stops, and so may this one.
+    await new Promise((resolve) => setTimeout(resolve, stopMs));
+    this.raw();
+  }
+
+  #cook(): void {
+    this.#raw?.[Symbol.dispose]();
+    this.#raw = undefined;
   }
 
   onResize(listener: () => void): Disposable {

@@ -57,6 +57,8 @@ export class ClusterClient implements Disposable {
   static async connect(options: {
     identity: ClientIdentity;
     address: HostPort;
+    /** One of the certificate's logins; its first unless given. */
+    login?: string | undefined;
     /** A connection to `address` that is being made already. */
     stream?: Promise<Duplex>;
     signal?: AbortSignal;
@@ -68,7 +70,7 @@ export class ClusterClient implements Disposable {
     try {
       const ssh = await connectSsh({
         stream,
-        username: outerLogin(identity.certificate),
+        username: options.login ?? outerLogin(identity.certificate),
         credentials: [identity],
         verifyHost: (host) => verifyTeleportHost(identity, host, where, "Proxy", address.host),
         keepAlive,

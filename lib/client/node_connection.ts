@@ -2,7 +2,7 @@
 import { AccessDenied, ConnectionProblem, messageOf, TeleportError } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { checkCertificate } from "../cert/check.ts";
-import { connectSsh, type SshClient } from "../ssh/client.ts";
+import { type ConnectOptions, connectSsh, type SshClient } from "../ssh/client.ts";
 import type { Certificate } from "../sshwire/certificate.ts";
 import { fingerprint, type PublicKey } from "../sshwire/keys.ts";
 import type { ClusterClient, DialTarget } from "./cluster_client.ts";
@@ -26,11 +26,12 @@ export interface NodeTarget extends DialTarget {
   name?: string;
 }
 
-export interface NodeConnectionOptions {
+export interface NodeConnectionOptions extends
+  Pick<
+    ConnectOptions,
+    "onBanner" | "onAgentChannel" | "onX11Channel" | "onGlobalRequest" | "keepAlive" | "signal"
+  > {
   policy: HostKeyPolicy;
-  /** What a host wants to say before the session. */
-  onBanner?(text: string): void;
-  signal?: AbortSignal;
 }
 
 /**
@@ -58,18 +59,17 @@ async function attempt(
   accepted: PublicKey | undefined,
 ): Promise<SshClient> {
   const { identity } = cluster;
+  const { policy, ...rest } = options;
   const where = target.name ?? target.host;
   const link = await cluster.dial(target);
   try {
-    const ssh = await connectSsh({
+    return await connectSsh({
+      ...rest,
       stream: link.stream,
       username: target.login,
       credentials: [identity],
-      verifyHost: (host) => verifyNode(identity, target, host, options.policy, accepted),
-      ...(options.onBanner === undefined ? {} : { onBanner: options.onBanner }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      verifyHost: (host) => verifyNode(identity, target, host, policy, accepted),
     });
-    return ssh;
   } catch (e) {
     link.stream.destroy();
     throw named(await link.explain(e), where);

@@ -32,6 +32,36 @@ export function parseProxyAddress(text: string): ProxyAddress {
   };
 }
 
+/** The proxy to go through in place of the profile's, as `-J` and `--jumphost` say it. */
+export interface JumpHost {
+  /** One of the certificate's logins. */
+  login?: string;
+  address: HostPort;
+}
+
+/** "[login@]host[:port]". @throws BadParameter */
+export function parseJumpHost(text: string): JumpHost {
+  if (text.includes(",")) {
+    throw new BadParameter(
+      `-J ${JSON.stringify(text)} names several hosts: only one jump host, a proxy of the ` +
+        "cluster, is possible",
+    );
+  }
+  const at = text.lastIndexOf("@");
+  const login = text.slice(0, Math.max(0, at));
+  try {
+    if (at === 0) throw new BadParameter("the login is empty");
+    const address = parseAddr(text.slice(at + 1), defaultSshPort);
+    return { ...(login === "" ? {} : { login }), address };
+  } catch (cause) {
+    throw new BadParameter(
+      `-J ${JSON.stringify(text)} is not a jump host: write it like proxy.example.com or ` +
+        "login@proxy.example.com:3023",
+      { cause },
+    );
+  }
+}
+
 /** "https://host:3080". */
 export function webUrl(address: HostPort): string {
   return `https://${formatAddr(address)}`;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BadParameter } from "../base/errors.ts";
-import { parseProxyAddress } from "./proxy_address.ts";
+import { parseJumpHost, parseProxyAddress } from "./proxy_address.ts";
 
 Deno.test("parseProxyAddress() reads all ways to write a proxy", () => {
   const cases: [string, ReturnType<typeof parseProxyAddress>][] = [
@@ -21,4 +21,18 @@ Deno.test("parseProxyAddress() refuses what is no address and says how to write 
   ) {
     assert.throws(() => parseProxyAddress(text), BadParameter, text);
   }
+});
+
+Deno.test("parseJumpHost() reads one proxy, with a login and a port when they are given", () => {
+  const cases: [string, ReturnType<typeof parseJumpHost>][] = [
+    ["proxy", { address: { host: "proxy", port: 3023 } }],
+    ["proxy:22", { address: { host: "proxy", port: 22 } }],
+    ["joe@proxy", { login: "joe", address: { host: "proxy", port: 3023 } }],
+    ["joe@[::1]:22", { login: "joe", address: { host: "::1", port: 22 } }],
+  ];
+  for (const [text, want] of cases) assert.deepEqual(parseJumpHost(text), want, text);
+  for (const text of ["", "@proxy", "joe@", "proxy:x", "a b"]) {
+    assert.throws(() => parseJumpHost(text), /write it like/, text);
+  }
+  assert.throws(() => parseJumpHost("one,two"), /only one jump host/);
 });
