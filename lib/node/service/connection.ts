@@ -14,8 +14,8 @@ import type { HostIdentity } from "../../host/identity.ts";
 import type { TapeStarter } from "../../recording/tape.ts";
 import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
 import type { NodeUser } from "./authorizer.ts";
-import { ConnectionLimits } from "./connection_limits.ts";
-import type { RunningSessions } from "./running_sessions.ts";
+import { ConnectionLimits } from "../../host/connection_limits.ts";
+import type { RunningSessions } from "../../host/running_sessions.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
 

@@ -9,7 +9,7 @@ import { JOIN_MODES, type JoinMode } from "../../resources/types.ts";
 import type { ServerConnection } from "../../ssh/server.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { LiveSession } from "./live_session.ts";
-import type { RunningSessions } from "./running_sessions.ts";
+import type { RunningSessions } from "../../host/running_sessions.ts";
 
 /** Variables that a client sets to join. */
 const SESSION = "TELEPORT_SESSION";

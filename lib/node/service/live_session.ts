@@ -12,7 +12,7 @@ import type { Launch } from "../process/launch.ts";
 import type { TerminalSize } from "../pty/pty.ts";
 import type { Party, SessionOutcome } from "./party.ts";
 import type { OpenTerminal, RunningTerminal } from "./program.ts";
-import type { RunningSession } from "./running_sessions.ts";
+import type { RunningSession } from "../../host/running_sessions.ts";
 import { endsInside, isFullScreen } from "./screen.ts";
 import { type SessionAudit, sizeText } from "./session_audit.ts";
 

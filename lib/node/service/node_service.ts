@@ -19,7 +19,7 @@ import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.
 import { Authorizer, type NodeUser } from "./authorizer.ts";
 import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
-import { RunningSessions } from "./running_sessions.ts";
+import { RunningSessions } from "../../host/running_sessions.ts";
 import type { NodeFacts } from "./session_audit.ts";
 
 export interface NodeOptions {

@@ -39,8 +39,9 @@ import { JoinRequest } from "./join_request.ts";
 import { LiveSession } from "./live_session.ts";
 import { Party } from "./party.ts";
 import { type OpenTerminal, openTerminal, type RunningProgram, runPiped } from "./program.ts";
-import type { RunningSessions } from "./running_sessions.ts";
-import { ownScp, parseScpCommand, type ScpCommand } from "./scp_command.ts";
+import type { RunningSessions } from "../../host/running_sessions.ts";
+import { parseScpCommand, type ScpCommand } from "../../host/scp_command.ts";
+import { ownScp } from "./scp_command.ts";
 import {
   type ConnectionFacts,
   type Outcome,

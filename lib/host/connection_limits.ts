@@ -1,6 +1,6 @@
 /** How long a connection may last: to the end of its certificate, or until nobody uses it. */
-import { formatDuration } from "../../base/duration.ts";
-import type { Clock } from "../../base/clock.ts";
+import { formatDuration } from "../base/duration.ts";
+import type { Clock } from "../base/clock.ts";
 
 export interface ConnectionLimitsOptions {
   readonly clock: Clock;

@@ -1,5 +1,5 @@
-/** The sessions of a node that have not ended, with a terminal and without. */
-import type { ActiveSession } from "../../api/types.ts";
+/** The sessions of a host that have not ended, with a terminal and without. */
+import type { ActiveSession } from "../api/types.ts";
 
 export interface RunningSession {
   readonly id: string;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FakeClock } from "../../base/clock.ts";
+import { FakeClock } from "../base/clock.ts";
 import { ConnectionLimits, type ConnectionLimitsOptions } from "./connection_limits.ts";
 
 /** Sets a clock so that the next timer is due at once, and gives the reason. */
