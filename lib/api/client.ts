@@ -78,7 +78,7 @@ export class ApiClient {
    * this watcher was too slow; then watch again, on a new connection if need be
    */
   async *watch(
-    kinds: readonly WatchKind[],
+    kinds: readonly (WatchKind | "session")[],
     options: { signal?: AbortSignal } = {},
   ): AsyncGenerator<WatchEvent, void, undefined> {
     if (options.signal?.aborted) return;

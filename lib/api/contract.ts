@@ -6,8 +6,9 @@
  * at the parameters unless the caller's kind is listed, and refuses unknown parameters.
  */
 import { z } from "zod";
-import type { Node, Proxy, User } from "../resources/types.ts";
+import { JOIN_MODES, type Node, type Proxy, type User } from "../resources/types.ts";
 import type {
+  ActiveSession,
   AuditEmitResult,
   AuthoritiesResult,
   CallerKind,
@@ -60,6 +61,26 @@ const recordingSize = z.number().int().min(0).max(2 ** 40);
 /** A resource or an event: its own schema checks it where it is used. */
 const resource = <T extends object>() =>
   z.custom<T>((v) => typeof v === "object" && v !== null && !Array.isArray(v), "must be an object");
+
+const joinMode = z.enum(JOIN_MODES);
+const activeSession = z.strictObject({
+  sid: z.uuid(),
+  user: name,
+  roles: names,
+  login: name,
+  server_id: z.uuid(),
+  server_hostname: text(255),
+  server_addr: text(255),
+  started: z.iso.datetime(),
+  cols: z.number().int().min(0).max(65_535),
+  rows: z.number().int().min(0).max(65_535),
+  interactive: z.boolean(),
+  command: text(1024).optional(),
+  parties: z.array(z.strictObject({ user: name, mode: joinMode, joined: z.iso.datetime() })).max(
+    1000,
+  ),
+  recording: z.enum(["node", "node-sync", "proxy", "proxy-sync", "off"]),
+}).transform((session) => session as ActiveSession);
 
 const hostAddresses = {
   /** Names and addresses of the host that go into its certificates. */
@@ -131,7 +152,7 @@ export const methods = {
   /** Answers at once; the events come as `watch.event` notifications. See types.ts. */
   watch: method<{ watch_id: string }>()(
     ["admin", "node", "proxy"],
-    z.strictObject({ kinds: z.array(z.enum(WATCH_KINDS)).min(1).max(16) }),
+    z.strictObject({ kinds: z.array(z.enum([...WATCH_KINDS, "session"])).min(1).max(16) }),
   ),
   "watch.stop": method<Record<never, never>>()(
     ["admin", "node", "proxy"],
@@ -186,6 +207,26 @@ export const methods = {
   ),
   /** Of finished recordings only. */
   "recordings.delete": method<Record<never, never>>()(["admin"], z.strictObject({ sid })),
+
+  /**
+   * For a proxy that records: certifies a key of its own for the host that a user asked for. Only
+   * while the cluster records at the proxy, and for no name of auth, other proxies and clusters.
+   */
+  "sign.proxied_host": method<{ cert: string }>()(
+    ["proxy"],
+    z.strictObject({ host: name, public_key: authorizedKey }),
+  ),
+
+  // Sessions that run now
+  /** All of the host's sessions; said again before 30 s have passed. */
+  "sessions.heartbeat": method<Record<never, never>>()(
+    ["node", "proxy"],
+    z.strictObject({ sessions: z.array(activeSession).max(10_000) }),
+  ),
+  /** A user gets the own ones, and those that the roles let the user join. */
+  "sessions.list": method<{ sessions: ActiveSession[] }>()(["admin", "user"], empty),
+  /** Its host is told at once. */
+  "sessions.kill": method<Record<never, never>>()(["admin"], z.strictObject({ sid })),
 
   // People, spoken for by the proxy
   "auth.login": method<UserCertificates>()(
@@ -297,8 +338,11 @@ export type ParsedParams<M extends MethodName> = z.output<ApiMethods[M]["params"
 export type ApiResult<M extends MethodName> = NonNullable<ApiMethods[M]["result"]>;
 
 /** What each kind of caller may watch. */
-export const WATCHABLE: Record<"admin" | "node" | "proxy", readonly WatchKind[]> = {
+export const WATCHABLE: Record<
+  "admin" | "node" | "proxy",
+  readonly (WatchKind | "session")[]
+> = {
   admin: WATCH_KINDS,
-  node: ["proxy", "role", "cert_authority", "cluster_config"],
-  proxy: ["node", "proxy", "role", "cert_authority", "cluster_config"],
+  node: ["proxy", "role", "cert_authority", "cluster_config", "session"],
+  proxy: ["node", "proxy", "role", "cert_authority", "cluster_config", "session"],
 };

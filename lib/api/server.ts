@@ -169,7 +169,9 @@ class Connection implements ApiConnection {
     }
     const parsed = entry.params.safeParse(params);
     if (!parsed.success) throw new BadParameter(`${method}: ${describeIssues(parsed.error)}`);
-    if (method === "watch") return this.#watch((parsed.data as { kinds: WatchKind[] }).kinds);
+    if (method === "watch") {
+      return this.#watch((parsed.data as { kinds: (WatchKind | "session")[] }).kinds);
+    }
     if (method === "watch.stop") {
       this.#watches.get((parsed.data as { watch_id: string }).watch_id)?.stop();
       return {};
@@ -182,7 +184,7 @@ class Connection implements ApiConnection {
     return await handler.call(this.#options.service, parsed.data, this.#context);
   }
 
-  #watch(kinds: WatchKind[]): { watch_id: string } {
+  #watch(kinds: (WatchKind | "session")[]): { watch_id: string } {
     if (this.#watches.size >= this.#limits.watches) {
       throw new LimitExceeded(`too many watches (max=${this.#limits.watches})`);
     }
@@ -199,7 +201,7 @@ class Connection implements ApiConnection {
 
   async #pump(
     watch_id: string,
-    kinds: WatchKind[],
+    kinds: (WatchKind | "session")[],
     signal: AbortSignal,
   ): Promise<void> {
     const notify = (events: WatchEvent[], error?: TeleportError) =>

@@ -27,7 +27,7 @@ export type ApiService =
      * Resources are as the caller may see them.
      */
     watch(
-      kinds: readonly WatchKind[],
+      kinds: readonly (WatchKind | "session")[],
       context: CallContext,
     ): AsyncIterable<WatchEvent[]>;
   };

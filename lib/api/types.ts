@@ -85,10 +85,13 @@ export type WatchKind = "node" | "proxy" | "role" | "user" | "cert_authority" | 
 /**
  * A watch gives every present resource as "put", then "init", then changes as they happen.
  * What was known before and did not come before "init" is gone.
+ *
+ * The kind "session", watched by itself, gives a host the orders for its own sessions: "delete" is
+ * to end one, `by` says who wants it.
  */
 export type WatchEvent =
   | { type: "put"; resource: AnyResource }
-  | { type: "delete"; kind: WatchKind; name: string }
+  | { type: "delete"; kind: WatchKind | "session"; name: string; by?: string }
   | { type: "init" };
 
 /** Parameters of the server's `watch.event` notification. `error` is always its last. */

@@ -25,6 +25,8 @@ import { recordingsApi } from "./recordings_api.ts";
 import { recordingsViewApi } from "./recordings_view_api.ts";
 import { Roles } from "./roles.ts";
 import { Signer } from "./sign.ts";
+import { ActiveSessions } from "./sessions.ts";
+import { sessionsApi } from "./sessions_api.ts";
 import { ResourceStore } from "./store.ts";
 import { JoinTokens } from "./tokens.ts";
 import { OneTimeCodes } from "./totp.ts";
@@ -54,6 +56,7 @@ export class AuthService {
       ...proxiedHostsApi(parts),
       ...recordingsApi(parts),
       ...recordingsViewApi(parts),
+      ...sessionsApi(parts),
       ...adminApi(parts),
     };
   }
@@ -99,6 +102,7 @@ export class AuthService {
       logins,
       tokens,
       joins,
+      activeSessions: new ActiveSessions(clock),
       recordings: new Recordings({ directory: options.recordingsDirectory, cluster, audit }),
     };
     return new AuthService(parts, pool);

@@ -4,7 +4,7 @@ import { callerName } from "../api/server.ts";
 import type { ApiService } from "../api/service.ts";
 import type { Caller } from "../api/types.ts";
 import { WATCHABLE } from "../api/contract.ts";
-import { AccessDenied, InternalError } from "../base/errors.ts";
+import { AccessDenied, BadParameter, InternalError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import type { UserIdentity } from "../cert/identity.ts";
 import { nodeLabels } from "../resources/labels.ts";
@@ -95,7 +95,10 @@ export function hostsApi(parts: AuthParts): Pick<ApiService, HostMethods> {
       if (refused !== undefined) {
         throw new AccessDenied(`a ${caller.kind} may not watch ${refused}`);
       }
-      return hub.watch([...new Set(kinds)], signal);
+      const resources = [...new Set(kinds)].filter((kind) => kind !== "session");
+      if (resources.length === kinds.length) return hub.watch(resources, signal);
+      if (kinds.length > 1) throw new BadParameter('"session" is watched by itself');
+      return parts.activeSessions.watch(hostOf(caller), signal);
     },
 
     "audit.emit": ({ events }, { caller }) => audit.emitFromHost(hostOf(caller), events),

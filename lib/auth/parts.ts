@@ -8,6 +8,7 @@ import type { Logins } from "./login.ts";
 import type { Recordings } from "./recordings.ts";
 import type { Roles } from "./roles.ts";
 import type { Signer } from "./sign.ts";
+import type { ActiveSessions } from "./sessions.ts";
 import type { ResourceStore } from "./store.ts";
 import type { JoinTokens, StaticToken } from "./tokens.ts";
 import type { Users } from "./users.ts";
@@ -36,3 +37,4 @@ export interface AuthParts {
   readonly joins: Joins;
   readonly recordings: Recordings;
 }
+  readonly activeSessions: ActiveSessions;

@@ -8,3 +8,4 @@ export * from "./heartbeat.ts";
 export * from "./identity.ts";
 export { join, type JoinOptions, readToken } from "./join.ts";
 export * from "./renew.ts";
+export * from "./session_reports.ts";
