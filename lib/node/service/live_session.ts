@@ -45,6 +45,9 @@ const MAX_UNSEEN = 1024 * 1024;
 /** A program that stops within a character or an escape sequence is not waited for longer. */
 const BOUNDARY_MS = 200;
 
+/** In the list of active sessions. */
+const MAX_SHOWN_PARTIES = 100;
+
 const CTRL_C = 3;
 const LETTER_T = "t".charCodeAt(0);
 
@@ -113,7 +116,11 @@ export class LiveSession implements RunningSession {
       rows: this.#size.rows,
       interactive: true,
       ...(command === undefined ? {} : { command }),
-      parties: [...this.#parties].map(({ user, mode, joined }) => ({ user, mode, joined })),
+      parties: [...this.#parties].slice(0, MAX_SHOWN_PARTIES).map(({ user, mode, joined }) => ({
+        user,
+        mode,
+        joined,
+      })),
       recording,
     };
   }

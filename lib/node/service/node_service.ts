@@ -14,6 +14,7 @@ import { ClusterCache } from "../../host/cache.ts";
 import { privateDirectory } from "../../base/files.ts";
 import { Heartbeat } from "../../host/heartbeat.ts";
 import type { HostIdentity } from "../../host/identity.ts";
+import { SessionReports } from "../../host/session_reports.ts";
 import type { Node } from "../../resources/types.ts";
 import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.ts";
 import { Authorizer, type NodeUser } from "./authorizer.ts";
@@ -89,6 +90,7 @@ export class NodeService {
   readonly #sessions = new RunningSessions();
 
   /** For {@linkcode startNode}. */
+  readonly #reports: SessionReports;
   constructor(options: NodeOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
@@ -123,6 +125,15 @@ export class NodeService {
     this.ready.catch(() => {});
   }
 
+    this.#reports = new SessionReports({
+      auth,
+      list: () => this.#sessions.list(),
+      end: (sid, by) => {
+        const found = this.#sessions.end(sid, `The session was ended by ${printable(by)}`);
+        log("node").info("A session is to end", { sid, by, found });
+      },
+    });
+    this.#sessions.onChange(() => this.#reports.changed());
   /** Where the node listens. */
   get addr(): Deno.NetAddr {
     return this.#parts.listener.addr as Deno.NetAddr;
@@ -138,7 +149,12 @@ export class NodeService {
     const drained = this.#server.close({ drainMs: o.drainMs ?? DEFAULT_DRAIN_MS });
     // The server closes it only when it had begun to serve.
     closeQuietly(listener);
-    await Promise.all([drained, this.#heartbeat.close(), labels.close()]);
+    await Promise.all([
+      drained,
+      this.#heartbeat.close(),
+      this.#reports.close(),
+      labels.close(),
+    ]);
     // Those that wait for somebody's return. All have their ends to report.
     this.#sessions.endAll("The node is stopping");
     await Promise.all(this.#running);

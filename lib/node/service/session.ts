@@ -85,6 +85,8 @@ type Asked = SessionStart & { original?: string | undefined };
 const SFTP = "sftp";
 const MAX_USER_ENVIRONMENT = 64 * 1024;
 
+/** Of a command in the list of active sessions, in characters. */
+const MAX_SHOWN_COMMAND = 1000;
 export class Session {
   readonly #options: SessionOptions;
   readonly #clientEnv: Record<string, string> = {};
@@ -471,7 +473,7 @@ function placeOf(facts: ConnectionFacts) {
 
 function commandOf(asked: SessionStart): { command?: string } {
   const command = originalCommand(asked);
-  return command === undefined ? {} : { command };
+  return command === undefined ? {} : { command: command.slice(0, MAX_SHOWN_COMMAND) };
 }
 
 /**

@@ -1,7 +1,7 @@
 /** For tests: a node on loopback, its cluster in this process, and stock OpenSSH to reach it. */
 import assert from "node:assert/strict";
 import type { AuditEvent } from "../../audit/events.ts";
-import type { WatchEvent } from "../../api/types.ts";
+import type { ActiveSession, WatchEvent } from "../../api/types.ts";
 import { ConnectionProblem } from "../../base/errors.ts";
 import { issueUserCertificate } from "../../cert/issue.ts";
 import type { Config } from "../../config/mod.ts";
@@ -32,6 +32,8 @@ export function role(name: string, change: (role: Role) => void = () => {}): Rol
 export class FakeAuth {
   readonly events: AuditEvent[] = [];
   readonly heartbeats: Node[] = [];
+  /** What the node said last of its sessions. */
+  sessions: ActiveSession[] = [];
   readonly resources: AnyResource[];
   state: AuthState = { status: "connected", address: "test", sinceMs: 0 };
   readonly #away = Promise.withResolvers<void>();
@@ -70,6 +72,10 @@ export class FakeAuth {
     for (const watch of this.#watches) watch({ type: "put", resource });
   }
 
+  kill(sid: string, by: string): void {
+    for (const watch of this.#watches) watch({ type: "delete", kind: "session", name: sid, by });
+  }
+
   #call(method: string, params: unknown): Promise<unknown> {
     if (this.state.status !== "connected") {
       return Promise.reject(new ConnectionProblem("the auth service is away"));
@@ -77,6 +83,10 @@ export class FakeAuth {
     if (method === "audit.emit") {
       this.events.push(...(params as { events: AuditEvent[] }).events);
       return Promise.resolve({ rejected: [] });
+    }
+    if (method === "sessions.heartbeat") {
+      this.sessions = (params as { sessions: ActiveSession[] }).sessions;
+      return Promise.resolve({});
     }
     assert.equal(method, "nodes.heartbeat");
     this.heartbeats.push((params as { node: Node }).node);
