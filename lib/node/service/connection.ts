@@ -2,17 +2,19 @@
 import type { RecordingMode } from "../../audit/events.ts";
 import { parseDuration } from "../../base/duration.ts";
 import type { Clock } from "../../base/clock.ts";
-import { AccessDenied, LimitExceeded } from "../../base/errors.ts";
+import { LimitExceeded } from "../../base/errors.ts";
 import { uuid } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr } from "../../base/net.ts";
-import { printable } from "../../base/text.ts";
 import type { SshConfig } from "../../config/mod.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import type { ClusterCache } from "../../host/cache.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import type { TapeStarter } from "../../recording/tape.ts";
 import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
+import type { AgentSockets } from "../forward/agent_socket.ts";
+import { PortForwarding } from "../forward/port_forwarding.ts";
+import { SessionForwarding } from "../forward/session_forwarding.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { ConnectionLimits } from "../../host/connection_limits.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
@@ -32,7 +34,11 @@ export interface ConnectionContext {
   readonly running: Set<Promise<unknown>>;
   readonly sessions: RunningSessions;
   readonly tapes: TapeStarter | undefined;
+  readonly agentSockets: AgentSockets;
 }
+
+/** Forwarded connections that a client may have at once. */
+const MAX_FORWARDS = 2048;
 
 export function serveConnection(
   connection: ServerConnection<NodeUser>,
@@ -46,18 +52,26 @@ export function serveConnection(
     ...(relayedBy ? { relayed_by: formatAddr(relayedBy) } : {}),
   });
   const limits = limitConnection(connection, context);
+  const onActivity = () => limits.active();
+  const { audit, facts } = context;
+  const ports = new PortForwarding({ connection, audit, facts, onActivity });
   let sessions = 0;
   connection.handle({
     session: () => {
       refuseTooMany(sessions, connection, context);
       sessions++;
       return openSession(connection, context, {
-        onActivity: () => limits.active(),
+        onActivity,
         mayReturn: () => !limits.wereReached,
         onClosed: () => sessions--,
       });
     },
-    directTcpip: (target) => refuseForwarding(connection, context, target),
+    maxForwards: connection.identity.options.portForwarding ? MAX_FORWARDS : 0,
+    directTcpip: (target) => ports.connect(target),
+    tcpipForward: (bind) => ports.listen(bind),
+    cancelTcpipForward: (bind) => ports.cancel(bind),
+    unknownForward: (type, target) => ports.refused(type, target),
+    onForwardActivity: onActivity,
   });
 }
 
@@ -94,6 +108,14 @@ function openSession(
     cache,
     sessions: context.sessions,
     tapes: context.tapes,
+    forwarding: new SessionForwarding({
+      sessionId: id,
+      connection,
+      audit,
+      facts,
+      sockets: context.agentSockets,
+      onActivity: callbacks.onActivity,
+    }),
     recording: recordingMode(cache),
     webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
     permitUserEnv: config.permitUserEnv,
@@ -140,21 +162,4 @@ function limitConnection(
   });
   connection.closed.then(() => limits.stop());
   return limits;
-}
-
-function refuseForwarding(
-  connection: ServerConnection<NodeUser>,
-  { audit, facts }: ConnectionContext,
-  target: { host: string; port: number },
-): never {
-  const error = "port forwarding is not offered by this node";
-  audit.emit({
-    event: "port",
-    code: "T3003E",
-    ...connectionFields(facts, connection),
-    success: false,
-    error,
-    addr: printable(formatAddr(target)),
-  });
-  throw new AccessDenied(error);
 }

@@ -17,6 +17,7 @@ import type { HostIdentity } from "../../host/identity.ts";
 import { SessionReports } from "../../host/session_reports.ts";
 import type { Node } from "../../resources/types.ts";
 import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.ts";
+import { AgentSockets } from "../forward/agent_socket.ts";
 import { Authorizer, type NodeUser } from "./authorizer.ts";
 import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
@@ -83,14 +84,15 @@ export class NodeService {
   readonly #server: SshServer<NodeUser>;
   readonly #heartbeat: Heartbeat<Node>;
   readonly #authorizer: Authorizer;
+  readonly #agentSockets: AgentSockets;
   readonly #clock: Clock;
   readonly #facts: NodeFacts;
   /** Sessions that have not ended. */
   readonly #running = new Set<Promise<unknown>>();
   readonly #sessions = new RunningSessions();
+  readonly #reports: SessionReports;
 
   /** For {@linkcode startNode}. */
-  readonly #reports: SessionReports;
   constructor(options: NodeOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
@@ -112,6 +114,8 @@ export class NodeService {
       labels: () => parts.labels.current,
       clock: this.#clock,
     });
+    this.#agentSockets = AgentSockets.of(hostId);
+    this.#agentSockets.clean();
     this.#server = this.#makeServer();
     this.#heartbeat = new Heartbeat<Node>({
       describe: () => this.#describe(),
@@ -121,10 +125,6 @@ export class NodeService {
         await auth.call("nodes.heartbeat", { node: this.#describe() }, { signal });
       },
     });
-    this.ready = this.#serve();
-    this.ready.catch(() => {});
-  }
-
     this.#reports = new SessionReports({
       auth,
       list: () => this.#sessions.list(),
@@ -134,6 +134,10 @@ export class NodeService {
       },
     });
     this.#sessions.onChange(() => this.#reports.changed());
+    this.ready = this.#serve();
+    this.ready.catch(() => {});
+  }
+
   /** Where the node listens. */
   get addr(): Deno.NetAddr {
     return this.#parts.listener.addr as Deno.NetAddr;
@@ -194,6 +198,7 @@ export class NodeService {
           running: this.#running,
           sessions: this.#sessions,
           tapes: undefined,
+          agentSockets: this.#agentSockets,
         }),
       onAuthFailure: (failure) => this.#authFailed(failure),
       clientAddressFrom: (remote) => this.#isProxy(remote),

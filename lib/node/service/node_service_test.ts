@@ -163,10 +163,10 @@ test("an account without a login shell gets no command and no files", async () =
   assert.equal((await node.ssh(o, ["sftp"], "", ["-s"])).code, 255);
 });
 
-test("agents, X11 and forwarding are refused by name", async () => {
+test("agents, X11 and forwarding are refused to certificates that do not permit them", async () => {
   await using node = await TestNode.start();
   const { err } = await node.ssh({}, [], "x", ["-W", "127.0.0.1:1"]);
-  assert.match(err, /port forwarding is not offered by this node/);
+  assert.match(err, /the certificate does not permit port forwarding/);
   const [port] = await node.events("port");
   assert.deepEqual([port!.code, port!.addr, port!.success], ["T3003E", "127.0.0.1:1", false]);
   const agent = await node.ssh({}, ["echo [$SSH_AUTH_SOCK] [$DISPLAY]"], "", ["-A", "-X"]);

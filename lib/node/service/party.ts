@@ -1,8 +1,10 @@
 /** Somebody who sees a session on a terminal: its owner, or who has joined. */
+import { utf8Encode } from "../../base/bytes.ts";
+import { EMPTY_SCREEN, GIVEN_BACK } from "../../base/vt.ts";
 import type { JoinMode } from "../../resources/types.ts";
 import type { ServerChannel } from "../../ssh/server.ts";
 import type { ChildExit } from "../os/child.ts";
-import { CLEARED, GIVEN_BACK, notice, type NoticeStyle } from "./screen.ts";
+import { notice, type NoticeStyle } from "./screen.ts";
 import type { ConnectionFacts } from "./session_audit.ts";
 
 export interface PartyOptions {
@@ -146,8 +148,10 @@ export class Party {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#state = "direct";
-    if (picture.length > 0) this.#write(CLEARED);
-    if (picture.length > 0) this.#write(picture);
+    if (picture.length > 0) {
+      this.#write(utf8Encode(EMPTY_SCREEN));
+      this.#write(picture);
+    }
     if (this.#waitingBytes > MAX_BEHIND) this.#state = "missing";
     else for (const chunk of waiting) this.#write(chunk);
   }

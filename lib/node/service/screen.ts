@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { utf8Encode } from "../../base/bytes.ts";
 import { printable } from "../../base/text.ts";
+import { overLastLine } from "../../base/vt.ts";
 
 const ESC = 0x1b;
 const BEL = 0x07;
@@ -47,18 +48,6 @@ function endsInsideSequence(chunk: Uint8Array): boolean {
   }
 }
 
-/**
- * Modes that a full-screen program may have left behind: the alternate screen (1047 leaves it and
- * does not touch the cursor), mouse, focus and paste reports, and what a soft reset covers.
- */
-const ORDINARY = "\x1b[?1047l\x1b[?1000;1002;1003;1004;1005;1006;1015;2004l\x1b>\x1b[!p";
-
-/** Makes a terminal such a fresh one as the picture of a session is drawn on. */
-export const CLEARED: Uint8Array = utf8Encode(`${ORDINARY}\x1b[H\x1b[2J`);
-
-/** Gives a terminal back to who is in front of it: on a new line below what was shown. */
-export const GIVEN_BACK: Uint8Array = utf8Encode(`${ORDINARY}\x1b[?25h\x1b[999;1H\r\n`);
-
 /** Whether the picture of a session is one of a full-screen program. */
 export function isFullScreen(picture: Uint8Array): boolean {
   const bytes = Buffer.from(picture.buffer, picture.byteOffset, picture.byteLength);
@@ -82,7 +71,7 @@ export function notice(text: string, { term, cols, fullScreen }: NoticeStyle): U
   if (term === "" || term === "dumb") return utf8Encode(`\r\n${line}\r\n`);
   return utf8Encode(
     fullScreen
-      ? `\x1b7\x1b[999;1H\x1b[0;7m${line}\x1b[0m\x1b[K\x1b8`
+      ? overLastLine(line)
       // A free line below, then the typed line is moved down to it: its column stays.
       : `\n\x1b[A\x1b7\x1b[L\x1b[0;1m${line}\x1b[0m\x1b8\n`,
   );

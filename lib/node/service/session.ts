@@ -6,6 +6,7 @@
 import type { Readable } from "node:stream";
 import type { ActiveSession } from "../../api/types.ts";
 import type { RecordingMode } from "../../audit/events.ts";
+import { utf8Encode } from "../../base/bytes.ts";
 import { AccessDenied, BadParameter, LimitExceeded, messageOf } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr } from "../../base/net.ts";
@@ -28,6 +29,7 @@ import {
   parseUserEnvironment,
   sessionEnvironment,
 } from "../process/environment.ts";
+import type { SessionForwarding } from "../forward/session_forwarding.ts";
 import { type Launch, planLaunch, type Program } from "../process/launch.ts";
 import { hasNoLoginShell, messageOfTheDay } from "../process/login_checks.ts";
 import type { OsUser } from "../process/os_user.ts";
@@ -62,6 +64,7 @@ export interface SessionOptions {
   readonly cache: Pick<ClusterCache, "get">;
   readonly sessions: RunningSessions;
   readonly tapes: TapeStarter | undefined;
+  readonly forwarding: SessionForwarding;
   /** Where the cluster wants sessions recorded. */
   readonly recording: RecordingMode;
   readonly webProxyAddr?: string | undefined;
@@ -83,10 +86,10 @@ export interface SessionOptions {
 type Asked = SessionStart & { original?: string | undefined };
 
 const SFTP = "sftp";
-const MAX_USER_ENVIRONMENT = 64 * 1024;
-
 /** Of a command in the list of active sessions, in characters. */
 const MAX_SHOWN_COMMAND = 1000;
+const MAX_USER_ENVIRONMENT = 64 * 1024;
+
 export class Session {
   readonly #options: SessionOptions;
   readonly #clientEnv: Record<string, string> = {};
@@ -97,6 +100,8 @@ export class Session {
   #program: RunningProgram | undefined;
   /** With one, and who this channel is in it. */
   #live: { session: LiveSession; party: Party } | undefined;
+  /** What lets the program find the client's agent and display. */
+  #lent: Record<string, string> = {};
   #isClosed = false;
 
   constructor(options: SessionOptions) {
@@ -109,6 +114,8 @@ export class Session {
       pty: (request) => this.#setPty(request),
       windowChange: (size) => this.#resize(size),
       signal: (name) => this.#signal(name),
+      agentForward: () => this.#options.forwarding.agentForward(),
+      x11: (request) => this.#options.forwarding.x11(request),
       authorize: (start) => this.#authorize(start),
       start: (start, channel) => {
         channel.stream.on("error", () => {}); // told by closed()
@@ -208,6 +215,8 @@ export class Session {
       channel,
       fields: facts,
       onActivity,
+      tell: (event) =>
+        connection.sendGlobalRequest("x-teleport-event", utf8Encode(JSON.stringify(event))),
       mayReturn,
     });
   }
@@ -217,10 +226,22 @@ export class Session {
     const asked: Asked = forced === undefined
       ? start
       : { kind: "exec" as const, command: forced, original: originalCommand(start) };
-    if (this.#pty && asked.kind !== "subsystem") {
-      return await this.#startOnTerminal(asked, channel, this.#pty);
+    const { forwarding } = this.#options;
+    try {
+      this.#lent = await forwarding.environment();
+      if (asked.kind !== "subsystem") this.#tell(channel, forwarding.refusals);
+      if (this.#pty && asked.kind !== "subsystem") {
+        await this.#startOnTerminal(asked, channel, this.#pty);
+      } else {
+        await this.#startPiped(asked, channel);
+      }
+    } finally {
+      await forwarding.close();
     }
-    await this.#startPiped(asked, channel);
+  }
+
+  #tell(channel: ServerChannel, lines: readonly string[]): void {
+    for (const line of lines) channel.stderr.write(`${line}${this.#pty ? "\r\n" : "\n"}`);
   }
 
   async #startOnTerminal(asked: Asked, channel: ServerChannel, pty: PtyRequest): Promise<void> {
@@ -389,7 +410,11 @@ export class Session {
       this.#clientEnv,
       permitUserEnv ? userEnvironment(this.#user) : {},
     );
-    return original === undefined ? env : { ...env, SSH_ORIGINAL_COMMAND: original };
+    return {
+      ...env,
+      ...this.#lent,
+      ...(original === undefined ? {} : { SSH_ORIGINAL_COMMAND: original }),
+    };
   }
 
   #readReports(lines: Readable): void {

@@ -1,0 +1,160 @@
+/** What a client lends to one session on this node: its agent, its display. */
+import type { Duplex } from "node:stream";
+import { messageOf } from "../../base/errors.ts";
+import { log } from "../../base/log.ts";
+import { printable } from "../../base/text.ts";
+import type { AuditQueue } from "../../host/audit_queue.ts";
+import { assertMayForward } from "../../host/forward_permission.ts";
+import type { ServerConnection, X11Request } from "../../ssh/server.ts";
+import { type ConnStream, relay } from "../../ssh/stream.ts";
+import type { NodeUser } from "../service/authorizer.ts";
+import { connectionFields, type NodeFacts } from "../service/session_audit.ts";
+import type { AgentSocket, AgentSockets } from "./agent_socket.ts";
+import { X11Display } from "./x11_display.ts";
+
+export interface SessionForwardingOptions {
+  readonly sessionId: string;
+  readonly connection: ServerConnection<NodeUser>;
+  readonly audit: Pick<AuditQueue, "emit">;
+  readonly facts: NodeFacts;
+  readonly sockets: AgentSockets;
+  /** Called whenever bytes come or go. */
+  readonly onActivity: () => void;
+}
+
+export class SessionForwarding {
+  readonly #options: SessionForwardingOptions;
+  readonly #refusals: string[] = [];
+  #wantsAgent = false;
+  #wantsX11: X11Request | undefined;
+  #agent: AgentSocket | undefined;
+  #display: X11Display | undefined;
+  #isClosed = false;
+
+  constructor(options: SessionForwardingOptions) {
+    this.#options = options;
+  }
+
+  /** What was asked for and refused, a line each, for the user to read. */
+  get refusals(): readonly string[] {
+    return this.#refusals;
+  }
+
+  /** The client offers its agent. False when it may not, which is reported. */
+  agentForward(): boolean {
+    try {
+      assertMayForward("agent", this.#options.connection.identity);
+      return this.#wantsAgent = true;
+    } catch (error) {
+      this.#agentRefused(error);
+      return false;
+    }
+  }
+
+  /** The client offers its display. False when it may not, or there is no xauth; it is reported. */
+  x11(request: X11Request): boolean {
+    try {
+      assertMayForward("x11", this.#options.connection.identity);
+      X11Display.assertPossible();
+      this.#wantsX11 ??= request;
+      return this.#wantsX11 === request;
+    } catch (error) {
+      this.#x11Refused(error);
+      return false;
+    }
+  }
+
+  /** What the session's programs find agent and display by. To be called once, before they run. */
+  async environment(): Promise<Record<string, string>> {
+    return { ...this.#openAgent(), ...await this.#openDisplay() };
+  }
+
+  /** With the session's end. Connections that were made end with their programs. Never throws. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#agent?.close();
+    this.#agent = undefined;
+    await this.#display?.close();
+  }
+
+  #openAgent(): Record<string, string> {
+    if (!this.#wantsAgent || this.#isClosed) return {};
+    const { connection, sockets } = this.#options;
+    try {
+      this.#agent = sockets.open(
+        connection.identity.osUser,
+        (stream) => this.#relay(stream, connection.openAgent()),
+      );
+      return { SSH_AUTH_SOCK: this.#agent.path };
+    } catch (error) {
+      this.#agentRefused(error);
+      return {};
+    }
+  }
+
+  async #openDisplay(): Promise<Record<string, string>> {
+    if (!this.#wantsX11 || this.#isClosed) return {};
+    const { connection } = this.#options;
+    try {
+      this.#display = X11Display.open(
+        connection.identity.osUser,
+        this.#wantsX11,
+        (stream, { hostname: originHost, port: originPort }) =>
+          this.#relay(stream, connection.openX11({ originHost, originPort })),
+      );
+      await this.#display.authorize();
+      this.#reportX11();
+      return { DISPLAY: this.#display.name };
+    } catch (error) {
+      this.#x11Refused(error);
+      await this.#display?.close();
+      return {};
+    }
+  }
+
+  async #relay(stream: ConnStream, opening: Promise<Duplex>): Promise<void> {
+    try {
+      await relay(await opening, stream, this.#options.onActivity);
+    } catch (error) {
+      log("node").info("The client did not take a connection to what it lends", {
+        session: this.#options.sessionId,
+        error: messageOf(error),
+      });
+      stream.destroy();
+    }
+  }
+
+  #agentRefused(error: unknown): void {
+    const reason = this.#refused("agent forwarding", error);
+    const { connection, audit, facts } = this.#options;
+    audit.emit({
+      event: "auth",
+      code: "T3007W",
+      ...connectionFields(facts, connection),
+      success: false,
+      error: reason,
+    });
+  }
+
+  #x11Refused(error: unknown): void {
+    this.#reportX11(this.#refused("X11 forwarding", error));
+  }
+
+  #refused(what: string, error: unknown): string {
+    const reason = `${what} is refused: ${printable(messageOf(error))}`;
+    this.#refusals.push(reason);
+    return reason;
+  }
+
+  #reportX11(error?: string): void {
+    const { connection, audit, facts, sessionId } = this.#options;
+    audit.emit({
+      event: "x11-forward",
+      code: error === undefined ? "T3008I" : "T3008W",
+      ...connectionFields(facts, connection),
+      sid: sessionId,
+      success: error === undefined,
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+}
