@@ -309,6 +309,8 @@ export interface AuditGapEvent {
   /** The host whose events are missing, and which of its services sends them. */
   server_id: string;
   service: "node" | "proxy";
+  /** As reported_stream of its events. */
+  stream: string;
   first_missing: number;
   last_missing: number;
 }

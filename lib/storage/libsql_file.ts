@@ -1,9 +1,9 @@
 /**
  * One storage file: opening it safely, and running statements on it.
  *
- * The change log is the store's heart: its row ids are the revisions, and a trigger applies each
- * row to the items. So every write, whatever its condition, is one statement, which is a
- * transaction by itself: short, atomic, and the same for a remote server later.
+ * The change log is the heart of the cluster's store: its row ids are the revisions, and a trigger
+ * applies each row to the items. So every write, whatever its condition, is one statement, which is
+ * a transaction by itself: short, atomic, and the same for a remote server later.
  */
 
 import type { Client, InStatement, InValue, ResultSet } from "@libsql/client";
@@ -22,15 +22,24 @@ import {
 import { log } from "../base/log.ts";
 import { BackendClosed } from "./backend.ts";
 
-/** "TLPT": what makes a SQLite file one of ours. */
-const applicationId = 0x544c5054;
-const schemaVersion = 1;
+export type { InStatement, InValue, Row } from "@libsql/client";
+
+/** What a file holds. */
+export interface FileFormat {
+  /** `application_id` of SQLite: no other format has it. */
+  readonly applicationId: number;
+  readonly version: number;
+  /** Statements that make an empty file one of this format. */
+  readonly schema: readonly string[];
+  /** FULL: what was acknowledged survives a loss of power. NORMAL: the file stays whole. */
+  readonly synchronous: "FULL" | "NORMAL";
+}
 
 /** SQLite waits inside the event loop, so only briefly; the rest of the time we wait outside. */
 const nativeBusyMs = 100;
 const busyPatienceMs = 10_000;
 
-const schema = [
+const storeSchema = [
   `CREATE TABLE IF NOT EXISTS items (
      key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL, expires_ms INTEGER
    ) WITHOUT ROWID`,
@@ -49,23 +58,33 @@ const schema = [
   `CREATE TRIGGER IF NOT EXISTS apply_delete AFTER INSERT ON changes WHEN NEW.value IS NULL BEGIN
      DELETE FROM items WHERE key = NEW.key;
    END`,
-  `PRAGMA application_id = ${applicationId}`,
-  `PRAGMA user_version = ${schemaVersion}`,
 ];
+
+/** The cluster's state. "TLPT". */
+const storeFormat: FileFormat = {
+  applicationId: 0x544c5054,
+  version: 1,
+  schema: storeSchema,
+  synchronous: "FULL",
+};
 
 export class LibsqlFile {
   #closed = false;
   /** Settles when the last attempt that was asked for is over. */
   #lastAttempt: Promise<unknown> = Promise.resolve();
 
-  private constructor(private readonly client: Client, readonly path: string) {}
+  private constructor(
+    private readonly client: Client,
+    readonly path: string,
+    private readonly format: FileFormat,
+  ) {}
 
   /**
    * @param url "file:" and a path, absolute or relative to the working directory
    * @throws BadParameter for another kind of URL or a file that is not ours, AccessDenied,
    * InternalError for a damaged file
    */
-  static async open(url: string): Promise<LibsqlFile> {
+  static async open(url: string, format = storeFormat): Promise<LibsqlFile> {
     const path = pathOf(url);
     prepareFile(path);
     // Loaded here: the native library costs every program that does not need it its start-up time.
@@ -81,7 +100,7 @@ export class LibsqlFile {
     } catch (e) {
       throw toStorageError(e, path);
     }
-    const file = new LibsqlFile(client, path);
+    const file = new LibsqlFile(client, path, format);
     try {
       await file.#prepare();
     } catch (e) {
@@ -101,12 +120,18 @@ export class LibsqlFile {
     return await this.#patiently(() => this.client.batch(statements, "read"));
   }
 
+  /** Several statements as one transaction. Retries while another process writes. */
+  async write(statements: InStatement[]): Promise<ResultSet[]> {
+    return await this.#patiently(() => this.client.batch(statements, "write"));
+  }
+
   close(): void {
     this.#closed = true;
     this.client.close();
   }
 
   async #prepare(): Promise<void> {
+    const { applicationId, version: schemaVersion, schema } = this.format;
     const [id, version, tables] = await this.#patiently(() =>
       this.client.batch([
         "PRAGMA application_id",
@@ -115,7 +140,11 @@ export class LibsqlFile {
       ], "read")
     );
     if (firstValue(id) === 0 && firstValue(tables) === 0) {
-      await this.#patiently(() => this.client.batch(schema, "write"));
+      const marks = [
+        `PRAGMA application_id = ${applicationId}`,
+        `PRAGMA user_version = ${schemaVersion}`,
+      ];
+      await this.#patiently(() => this.client.batch([...schema, ...marks], "write"));
     } else if (firstValue(id) !== applicationId) {
       throw new BadParameter(
         `${this.path} is a database of another program: name another file for the storage`,
@@ -142,7 +171,7 @@ export class LibsqlFile {
 
   /** What was acknowledged survives a power failure; what was deleted is overwritten. */
   async #configure(): Promise<void> {
-    await this.client.execute("PRAGMA synchronous = FULL");
+    await this.client.execute(`PRAGMA synchronous = ${this.format.synchronous}`);
     await this.client.execute("PRAGMA secure_delete = FAST");
   }
 
