@@ -52,6 +52,11 @@ export class Flags {
     this.#known = new Set(known);
   }
 
+  /** As if that option had not been given, for code that would take it for another one. */
+  without(name: string): Flags {
+    return new Flags(new Map([...this.#values].filter(([key]) => key !== name)), this.#known);
+  }
+
   text(name: string): string | undefined {
     const value = this.#get(name);
     return typeof value === "string" ? value : undefined;

@@ -88,12 +88,59 @@ export class StdinTerminal {
 }
 
 /**
+ * Where keys come from: stdin when it is a terminal, else the controlling terminal, so that a
+ * program can be steered while its stdin is data.
+ */
+export class KeyTerminal {
+  readonly #tty: KeyDevice;
+  readonly #isStdin: boolean;
+
+  private constructor(tty: KeyDevice, isStdin: boolean) {
+    this.#tty = tty;
+    this.#isStdin = isStdin;
+  }
+
+  /** undefined where there is nobody to press a key. */
+  static open(): KeyTerminal | undefined {
+    if (Deno.stdin.isTerminal()) return new KeyTerminal(Deno.stdin, true);
+    try {
+      return new KeyTerminal(
+        Deno.openSync(CONTROLLING_TERMINAL, { read: true, write: true }),
+        false,
+      );
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Bytes as they are typed; null when the terminal is gone. */
+  read(buffer: Uint8Array): Promise<number | null> {
+    return this.#tty.read(buffer);
+  }
+
+  /** Keys come at once and unchanged until disposed, or until the process ends by itself. */
+  raw(onRestore: () => void): Disposable {
+    const raw = rawMode(this.#tty, onRestore);
+    leaveOutputAlone(this.#isStdin ? undefined : CONTROLLING_TERMINAL);
+    return raw;
+  }
+}
+
+const CONTROLLING_TERMINAL = "/dev/tty";
+
+interface KeyDevice {
+  read(buffer: Uint8Array): Promise<number | null>;
+  setRaw(on: boolean): void;
+}
+
+/**
  * Deno's raw mode leaves the terminal's output processing on, which turns each line feed into two
  * characters: full-screen programs on the node would draw stairs. Leaving raw mode brings it back.
  */
-function leaveOutputAlone(): void {
+function leaveOutputAlone(device?: string): void {
+  const args = [...(device === undefined ? [] : ["-F", device]), "-opost"];
   try {
-    new Deno.Command("stty", { args: ["-opost"], stdin: "inherit", stderr: "null" }).outputSync();
+    new Deno.Command("stty", { args, stdin: "inherit", stderr: "null" }).outputSync();
   } catch {
     // A machine without stty: shells work all the same.
   }

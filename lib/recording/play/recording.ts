@@ -5,6 +5,7 @@
 import { BadParameter, messageOf } from "../../base/errors.ts";
 import { type CastEvent, type CastHeader, parseEvent, parseHeader } from "../cast.ts";
 import { MAX_PLAIN_BYTES } from "../members.ts";
+import { TORN } from "../reader.ts";
 import { plainText } from "./plain_text.ts";
 import type { ByteSource } from "./source.ts";
 
@@ -33,6 +34,7 @@ export class Recording {
   readonly #source: ByteSource;
   #damage: string | undefined;
   #unreadable = 0;
+  #torn: string | undefined;
 
   private constructor(source: ByteSource, header: CastHeader) {
     this.#source = source;
@@ -70,6 +72,11 @@ export class Recording {
     return this.#unreadable;
   }
 
+  /** Why the session was not recorded to its end, as a marker so far has said. */
+  get torn(): string | undefined {
+    return this.#torn;
+  }
+
   /** All events from a place on, of the start unless given. Damage ends them: see {@link damage}. */
   async *batches(from?: Place): AsyncGenerator<Batch> {
     const lines = new LineSplitter();
@@ -103,6 +110,9 @@ export class Recording {
   #parse(line: string): CastEvent | undefined {
     try {
       const event = parseEvent(line);
+      if (event?.type === "marker" && event.label.startsWith(TORN)) {
+        this.#torn = event.label.slice(TORN.length);
+      }
       if (event === undefined || event.time <= MAX_TIME) return event;
     } catch (e) {
       if (!(e instanceof BadParameter)) throw e;
