@@ -48,6 +48,17 @@ export const program: Program = {
       load: () => import("./tokens_rm.ts"),
     },
     {
+      name: "sessions ls",
+      aliases: ["sessions list"],
+      summary: "list the sessions that run now",
+      load: () => import("./sessions_ls.ts"),
+    },
+    {
+      name: "sessions kill",
+      summary: "end a session for everybody who is in it",
+      load: () => import("./sessions_kill.ts"),
+    },
+    {
       name: "auth export",
       summary: "print the cluster's authorities, as OpenSSH and TLS want them",
       load: () => import("./auth_export.ts"),

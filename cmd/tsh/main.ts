@@ -24,7 +24,20 @@ const program: Program = {
       load: () => import("./ssh.ts"),
     },
     { name: "scp", summary: "copy files to and from nodes", load: () => import("./scp.ts") },
+    { name: "play", summary: "play the recording of a session", load: () => import("./play.ts") },
+    {
+      name: "recordings ls",
+      summary: "list the recordings of sessions",
+      load: () => import("./recordings.ts"),
+    },
     { name: "ls", summary: "list the nodes you can reach", load: () => import("./ls.ts") },
+    {
+      name: "sessions ls",
+      aliases: ["sessions list"],
+      summary: "list the sessions that run now: yours, and those you may join",
+      load: () => import("./sessions_ls.ts"),
+    },
+    { name: "join", summary: "join somebody's shell session", load: () => import("./join.ts") },
     { name: "clusters", summary: "list the clusters", load: () => import("./clusters.ts") },
     { name: "env", summary: "print the environment of this login", load: () => import("./env.ts") },
     {

@@ -1,0 +1,80 @@
+import { utf8Encode } from "../../lib/base/bytes.ts";
+import { ConnectionProblem } from "../../lib/base/errors.ts";
+import { printable } from "../../lib/base/text.ts";
+import { GIVEN_BACK, overLastLine } from "../../lib/base/vt.ts";
+import { transportStatusOf, UsageError } from "../../lib/cli/exit.ts";
+import { outBytes, say, warn } from "../../lib/cli/output.ts";
+import type { CommandSpec } from "../../lib/cli/program.ts";
+import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal.ts";
+import { chooseMode, findSession, resizeOf, sizeNotice } from "../../lib/client/join.ts";
+import { runSession, statusOf } from "../../lib/client/node_session.ts";
+import { connectCluster } from "./credentials.ts";
+import { listSessions } from "./list_sessions.ts";
+import { type NodeAccess, openNode } from "./node_access.ts";
+
+export const command: CommandSpec = {
+  name: "join",
+  summary: "join somebody's shell session",
+  arguments: [
+    { name: "<session>", about: "its id as `tsh sessions ls` shows it; the beginning is enough" },
+  ],
+  options: [
+    {
+      flags: "--mode <mode>",
+      description: "peer, observer or moderator (default: the first of these that you may)",
+    },
+  ],
+  notes:
+    "A peer types like the session's owner. An observer watches and leaves with Ctrl-C; so does a\n" +
+    "moderator, who can end the session for everybody with the key t. ~. at the beginning of a\n" +
+    "line leaves at once. Everybody in the session sees who comes and goes.\n" +
+    "The exit status is that of the session when it ends; 0 when you leave; 255 when the connection\n" +
+    "failed, the node refused, or somebody ended the session.",
+  examples: [
+    ["tsh sessions ls", "the sessions that you may join"],
+    ["tsh join 3f1c", "the one whose id begins so"],
+    ["tsh join --mode=observer 3f1c", "watch only"],
+  ],
+  statusOf: transportStatusOf,
+  async run([text = ""], flags) {
+    if (!Deno.stdin.isTerminal()) {
+      throw new UsageError("a session is joined from a terminal, and stdin is none");
+    }
+    const { cluster, credentials } = await connectCluster(flags);
+    using _cluster = cluster;
+    const session = findSession(await listSessions(cluster), text, "tsh");
+    const mode = chooseMode(session, flags.text("mode"));
+    const { sid, login, server_id, server_hostname } = session;
+    const terminal = new StdinTerminal();
+    const access: NodeAccess = { cluster, credentials, quiet: false, options: {} };
+    const name = printable(server_hostname);
+    const client = await openNode(access, { host: server_id, port: 0, login, name }, {
+      onGlobalRequest(name, payload) {
+        const size = resizeOf(name, payload);
+        const notice = size && sizeNotice(size, terminal.size());
+        if (notice !== undefined && terminal.isRaw) {
+          outBytes(utf8Encode(overLastLine(notice.slice(0, terminal.size().cols - 1))));
+        }
+      },
+    });
+    const notice = sizeNotice(session, terminal.size());
+    if (notice !== undefined) warn(notice);
+    const end = await runSession(client, {
+      terminal,
+      env: { TELEPORT_SESSION: sid, TELEPORT_SESSION_JOIN_MODE: mode },
+      escapes: flags.on("enable-escape-sequences"),
+      stdin: stdinStream(),
+      stdout: outputStream(Deno.stdout),
+      stderr: outputStream(Deno.stderr),
+    });
+    if ("lost" in end || "disconnected" in end) outBytes(utf8Encode(GIVEN_BACK));
+    if ("lost" in end) {
+      throw new ConnectionProblem(`The connection to ${name} was lost; the session may go on`);
+    }
+    if ("disconnected" in end) {
+      say("You have left the session.");
+      return 0;
+    }
+    return statusOf(end);
+  },
+};
