@@ -13,9 +13,14 @@ import {
   type AuditEvent,
   type EmitResult,
   HOST_EVENTS,
+  LAST_INDEX,
   type StoredEvent,
 } from "./events.ts";
 import type { EventSink } from "./file_log.ts";
+import type { EventHistory, HistoryAnswer, HistoryQuestion } from "./history.ts";
+import { type Gap, HostSequences } from "./host_sequences.ts";
+import { RecentEvents } from "./recent_events.ts";
+import { sessionEndUid } from "./session_end.ts";
 
 const logger = log("audit");
 
@@ -24,8 +29,7 @@ export const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
 /** How soon our own events are on stable storage, milliseconds. */
 const SYNC_DELAY_MS = 500;
-/** Delivered events that are remembered: a host repeats its last batch, not last week's. */
-const MAX_REMEMBERED = 50_000;
+/** Of the log, at a start, so much is remembered; what is older is in its index. */
 const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
 /** A host as its certificate says. */
@@ -34,19 +38,46 @@ export interface ReportingHost {
   hostId: string;
 }
 
+/** What the auth server knows of a host: stamped on its events, in place of what it says itself. */
+export interface HostFacts {
+  hostname: string;
+  /** "host:port". */
+  addr: string;
+  labels: Record<string, string>;
+}
+
+export interface AuditLogOptions {
+  sink: EventSink;
+  clock?: Clock;
+  /** Without one, only the newest events are recognised when they come again. */
+  history?: EventHistory;
+}
+
+/** An event of a host on its way in. */
+interface Arrived {
+  event: StoredEvent;
+  /** It may have been stored before: its number is not a new one, or others report it too. */
+  isDoubtful: boolean;
+}
+
 export class AuditLog implements AuditEmitter {
   readonly #sink: EventSink;
   readonly #clock: Clock;
-  /** "<host id> <uid>", oldest first. */
-  readonly #delivered = new Set<string>();
+  readonly #history: EventHistory | undefined;
+  readonly #recent = new RecentEvents();
+  readonly #sequences = new HostSequences();
+  readonly #ends = new Set<Promise<void>>();
+  #describe: (host: ReportingHost) => HostFacts | undefined = () => undefined;
   #syncTimer: number | undefined;
   #failed = 0;
 
-  constructor(options: { sink: EventSink; clock?: Clock }) {
+  constructor(options: AuditLogOptions) {
     this.#sink = options.sink;
     this.#clock = options.clock ?? systemClock;
-    for (const { reported_by, uid } of this.#sink.recent(REMEMBERED_BYTES)) {
-      if (reported_by !== undefined) this.#remember(`${reported_by} ${uid}`);
+    this.#history = options.history;
+    for (const event of this.#sink.recent(REMEMBERED_BYTES)) {
+      this.#recent.add(event);
+      this.#sequences.stored(event);
     }
   }
 
@@ -55,47 +86,54 @@ export class AuditLog implements AuditEmitter {
     return this.#failed;
   }
 
-  /** An event of the auth server itself. */
+  /** Says from where the facts about hosts come that their events are stamped with. */
+  describeHosts(describe: (host: ReportingHost) => HostFacts | undefined): void {
+    this.#describe = describe;
+  }
+
+  /** An event of the auth server itself; a `session.end` on behalf of a host that cannot say it. */
   emit(event: AuditEvent): void {
-    const { reported_by: _by, reported_time: _time, ...said } = event;
+    const own = Object.entries(event).filter(([key]) => !key.startsWith("reported_"));
     const stored = {
-      ...said,
-      uid: uuid(),
+      ...Object.fromEntries(own),
+      uid: event.event === "session.end" ? sessionEndUid(event.sid) : uuid(),
       time: this.#now(),
-      ei: event.ei ?? 0,
+      ei: event.ei ?? (event.event === "session.end" ? LAST_INDEX : 0),
     } as StoredEvent;
-    try {
-      this.#sink.write([stored]);
-    } catch (e) {
-      this.#failed++;
-      logger.error("an audit event is lost", { event: event.event, error: messageOf(e) });
-      return;
-    }
-    this.#syncTimer ??= setTimeout(() => {
-      this.#syncTimer = undefined;
-      this.#sink.sync().catch((e) => logger.error("cannot sync the audit log", { error: e }));
-    }, SYNC_DELAY_MS);
-    Deno.unrefTimer(this.#syncTimer);
+    if (stored.event !== "session.end") return this.#store(stored);
+    const ending = this.#storeEnd(stored).finally(() => this.#ends.delete(ending));
+    this.#ends.add(ending);
   }
 
   /**
    * Events from a node or a proxy. Resolves when all that are not rejected are on stable storage.
-   * @throws when the disk does not take them: the host keeps them and sends again
+   * @throws when the disk does not take them, or it is not known yet what was stored before: the
+   * host keeps them and sends again
    */
   async emitFromHost(host: ReportingHost, events: readonly unknown[]): Promise<EmitResult> {
     const rejected: EmitResult["rejected"] = [];
-    events.forEach((event, index) => {
-      const checked = this.#check(host, event);
-      if (typeof checked === "string") {
-        const uid = (event as { uid?: unknown } | null)?.uid;
-        rejected.push({ index, reason: checked, ...(typeof uid === "string" ? { uid } : {}) });
-        return;
+    const reject = (index: number, uid: unknown, reason: string) =>
+      rejected.push({ index, reason, ...(typeof uid === "string" ? { uid } : {}) });
+    const checked = events.map((event) => this.#check(host, event));
+    const facts = this.#describe(host);
+    const arrived = checked.map((each) =>
+      typeof each === "string" ? each : { event: stamp(each, facts), isDoubtful: false }
+    );
+    const answer = await this.#ask(host, events, arrived);
+    // From here on nothing waits: what one batch sees, another has written.
+    const gaps = this.#sequences.follow(host, events, answer);
+    for (const gap of gaps) this.#storeGap(host, gap);
+    arrived.forEach((each, index) => {
+      if (typeof each === "string") {
+        reject(index, (events[index] as { uid?: unknown } | null)?.uid, each);
+      } else if (this.#isForeign(host, each.event, answer)) {
+        reject(index, each.event.uid, "the session is another host's");
+      } else if (!this.#isKnown(each, answer)) {
+        this.#sink.write([each.event]);
+        this.#recent.add(each.event);
       }
-      const key = `${host.hostId} ${checked.uid}`;
-      if (this.#delivered.has(key)) return;
-      this.#sink.write([checked]);
-      this.#remember(key);
     });
+    this.#history?.wrote();
     if (rejected.length > 0) {
       logger.warn("events of a host were refused", {
         host: host.hostId,
@@ -109,6 +147,7 @@ export class AuditLog implements AuditEmitter {
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.#ends);
     clearTimeout(this.#syncTimer);
     await this.#sink.sync().catch((e) => logger.error("cannot sync the audit log", { error: e }));
     this.#sink.close();
@@ -129,7 +168,108 @@ export class AuditLog implements AuditEmitter {
       return `server_id ${parsed.data.server_id} is not the sender's own`;
     }
     const { time: claimed, ...rest } = asAuditEvent(parsed.data);
-    return { ...rest, ...this.#timeOf(claimed), reported_by: host.hostId } as StoredEvent;
+    const stored = {
+      ...rest,
+      ...this.#timeOf(claimed),
+      reported_by: host.hostId,
+      reported_service: host.kind,
+    } as StoredEvent;
+    if (stored.event === "session.end") stored.uid = sessionEndUid(stored.sid);
+    return stored;
+  }
+
+  /** Asks the history for what is not remembered; marks the events that may be known to it. */
+  async #ask(
+    host: ReportingHost,
+    events: readonly unknown[],
+    arrived: readonly (Arrived | string)[],
+  ): Promise<HistoryAnswer | undefined> {
+    if (this.#history === undefined) return undefined;
+    const uids = new Set<string>();
+    const sids = new Set<string>();
+    for (const each of arrived) {
+      if (typeof each === "string") continue;
+      const { event } = each;
+      each.isDoubtful = event.event === "session.end" || !this.#sequences.isNew(event);
+      if (each.isDoubtful && !this.#recent.has(event)) uids.add(event.uid);
+      const sid = sidOf(event);
+      if (sid !== undefined && this.#recent.ownerOf(sid) === undefined) sids.add(sid);
+    }
+    const question: HistoryQuestion = {
+      uids: [...uids],
+      sids: [...sids],
+      streams: this.#sequences.unknownOf(host, events),
+    };
+    if (Object.values(question).every((list) => list.length === 0)) return undefined;
+    return await this.#history.lookUp(question);
+  }
+
+  #isKnown({ event, isDoubtful }: Arrived, answer: HistoryAnswer | undefined): boolean {
+    if (this.#recent.has(event)) return true;
+    if (!isDoubtful || answer === undefined) return false;
+    return answer.events.some((known) =>
+      known.uid === event.uid && known.event === event.event &&
+      (event.event === "session.end" || known.host === event.reported_by)
+    );
+  }
+
+  /** A node speaks of its own sessions only; a proxy also of those that it relays. */
+  #isForeign(
+    host: ReportingHost,
+    event: StoredEvent,
+    answer: HistoryAnswer | undefined,
+  ): boolean {
+    const sid = sidOf(event);
+    if (sid === undefined || host.kind === "proxy") return false;
+    const owner = this.#recent.ownerOf(sid) ??
+      answer?.owners.find((known) => known.sid === sid)?.host;
+    return owner !== undefined && owner !== host.hostId;
+  }
+
+  #store(event: StoredEvent): void {
+    try {
+      this.#sink.write([event]);
+    } catch (e) {
+      this.#failed++;
+      logger.error("an audit event is lost", { event: event.event, error: messageOf(e) });
+      return;
+    }
+    this.#recent.add(event);
+    this.#history?.wrote();
+    this.#syncTimer ??= setTimeout(() => {
+      this.#syncTimer = undefined;
+      this.#sink.sync().catch((e) => logger.error("cannot sync the audit log", { error: e }));
+    }, SYNC_DELAY_MS);
+    Deno.unrefTimer(this.#syncTimer);
+  }
+
+  /** Unless somebody has said it already. */
+  async #storeEnd(event: StoredEvent): Promise<void> {
+    const answer = await this.#history?.lookUp({ uids: [event.uid], sids: [], streams: [] })
+      .catch(() => undefined);
+    if (!this.#isKnown({ event, isDoubtful: true }, answer)) this.#store(event);
+  }
+
+  #storeGap(host: ReportingHost, { stream, first, last }: Gap): void {
+    logger.warn("events of a host are missing", {
+      host: host.hostId,
+      service: host.kind,
+      count: last - first + 1,
+      first,
+      last,
+    });
+    this.#store({
+      event: "audit.gap",
+      code: "TA001W",
+      server_id: host.hostId,
+      service: host.kind,
+      stream,
+      first_missing: first,
+      last_missing: last,
+      uid: uuid(),
+      time: this.#now(),
+      ei: 0,
+    });
   }
 
   #timeOf(claimed: string | undefined): { time: string; reported_time?: string } {
@@ -144,14 +284,29 @@ export class AuditLog implements AuditEmitter {
   #now(): string {
     return new Date(this.#clock.now()).toISOString();
   }
+}
 
-  #remember(key: string): void {
-    this.#delivered.add(key);
-    if (this.#delivered.size > MAX_REMEMBERED) {
-      for (const oldest of this.#delivered) {
-        this.#delivered.delete(oldest);
-        break;
-      }
+/**
+ * What the auth server knows of the host takes the place of what the host says of itself. Of one
+ * that has not announced itself yet, it is kept under names that say whose word it is.
+ */
+function stamp(event: StoredEvent, facts: HostFacts | undefined): StoredEvent {
+  const { server_hostname, server_addr, server_labels: _labels, ...rest } = event as
+    & StoredEvent
+    & { server_hostname?: string; server_addr?: string; server_labels?: unknown };
+  const server = facts === undefined
+    ? {
+      ...(server_hostname === undefined ? {} : { reported_hostname: server_hostname }),
+      ...(server_addr === undefined ? {} : { reported_addr: server_addr }),
     }
-  }
+    : {
+      server_hostname: facts.hostname,
+      server_addr: facts.addr,
+      server_labels: facts.labels,
+    };
+  return { ...rest, namespace: "default", ...server } as StoredEvent;
+}
+
+function sidOf(event: StoredEvent): string | undefined {
+  return "sid" in event ? event.sid : undefined;
 }

@@ -58,18 +58,28 @@ export interface StoredFields {
   reported_time?: string;
   /** Host id of the node or proxy that sent the event, stamped from its certificate. */
   reported_by?: string;
+  reported_service?: "node" | "proxy";
+  /** What a host that was not known (yet) said of itself. */
+  reported_hostname?: string;
+  reported_addr?: string;
   /** The sender's spool (a UUID of version 7), and the number of the event in it, from 1. */
   reported_stream?: string;
   reported_seq?: number;
 }
 
-/** U in the reference: who, and as which operating-system user. */
+/**
+ * U in the reference: who, and as which operating-system user. Of a host's events it is the host's
+ * word: it has checked the certificate, and the auth server was not there.
+ */
 interface UserFields {
   user: string;
   login?: string;
 }
 
-/** S in the reference: the node. */
+/**
+ * S in the reference: the node. Of a host's events the auth server stamps it all, from its certificate
+ * and from what it has announced.
+ */
 export interface ServerFields {
   /** Host UUID. The auth server refuses any other than the sender's own. */
   server_id: string;

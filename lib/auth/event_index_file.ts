@@ -13,14 +13,14 @@ import type { EventPage, EventQuery } from "./event_search.ts";
 const format: FileFormat = {
   // "TLPI"
   applicationId: 0x544c5049,
-  version: 1,
+  version: 2,
   // A loss of power costs the last rows: they are made again from the lines.
   synchronous: "NORMAL",
   schema: [
     `CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL)`,
     `CREATE TABLE events (
        id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type TEXT NOT NULL, user TEXT,
-       sid TEXT, server TEXT, hostname TEXT, uid TEXT NOT NULL,
+       sid TEXT, server TEXT, hostname TEXT, node TEXT, uid TEXT NOT NULL,
        file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL
      )`,
     `CREATE INDEX events_time ON events (time)`,
@@ -39,7 +39,7 @@ const format: FileFormat = {
   ],
 };
 
-const columns = "time, type, user, sid, server, hostname, uid, file, offset, size";
+const columns = "time, type, user, sid, server, hostname, node, uid, file, offset, size";
 /** Rows of one INSERT. */
 const ROWS = 100;
 /** Read at once. */
@@ -111,8 +111,8 @@ export class EventIndexFile {
       },
       {
         // With min(), SQLite takes the other columns from the row that has it.
-        sql: `SELECT sid, server, min(id) FROM events
-                WHERE sid IN (${marks(sids)}) AND server IS NOT NULL GROUP BY sid`,
+        sql: `SELECT sid, node, min(id) FROM events
+                WHERE sid IN (${marks(sids)}) AND node IS NOT NULL GROUP BY sid`,
         args: [...sids],
       },
       ...streams.map(({ host, stream }) => ({
@@ -127,7 +127,7 @@ export class EventIndexFile {
         event: String(type),
         ...(server === null ? {} : { host: String(server) }),
       })),
-      owners: owners!.rows.map(({ sid, server }) => ({ sid: String(sid), host: String(server) })),
+      owners: owners!.rows.map(({ sid, node }) => ({ sid: String(sid), host: String(node) })),
       streams: streams.flatMap((asked, i) => {
         const last = numbers[i]!.rows[0]?.[0];
         return last === undefined ? [] : [{ ...asked, last: Number(last) }];
@@ -275,13 +275,11 @@ function inserts(lines: readonly Line[], file: number): InStatement[] {
     const rows = lines.slice(i, i + ROWS);
     statements.push({
       sql: `INSERT INTO events (${columns}) VALUES ${
-        rows.map(() => "(?,?,?,?,?,?,?,?,?,?)").join(",")
+        rows.map(() => "(?,?,?,?,?,?,?,?,?,?,?)").join(",")
       }`,
       args: rows.flatMap(({ event, offset, length }) => {
-        const { user, sid, server_id, server_hostname } = event as unknown as Record<
-          string,
-          unknown
-        >;
+        const fields = event as unknown as Record<string, unknown>;
+        const { user, sid, server_id, server_hostname, reported_by } = fields;
         return [
           Date.parse(event.time),
           event.event,
@@ -289,6 +287,7 @@ function inserts(lines: readonly Line[], file: number): InStatement[] {
           textOrNull(sid),
           textOrNull(server_id),
           textOrNull(server_hostname),
+          event.reported_service === "node" ? textOrNull(reported_by) : null,
           event.uid,
           file,
           offset,

@@ -50,6 +50,7 @@ function exec(n: number, over: Record<string, unknown> = {}): StoredEvent {
     time: new Date(START + n * MINUTE).toISOString(),
     ei: 0,
     reported_by: NODE,
+    reported_service: "node",
     reported_stream: STREAM,
     reported_seq: n + 1,
     ...over,
@@ -204,8 +205,9 @@ Deno.test("the index knows uids, who spoke of a session first, and how far a spo
   inDirectory(async (setting) => {
     const sid = crypto.randomUUID();
     setting.log.write([
-      exec(0, { sid }),
-      exec(1, { sid, server_id: OTHER, reported_by: OTHER }),
+      exec(0, { sid, server_id: AUTH, reported_by: AUTH, reported_service: "proxy" }),
+      exec(1, { sid }),
+      exec(3, { sid, server_id: OTHER, reported_by: OTHER }),
       exec(2, {
         event: "audit.gap",
         server_id: OTHER,
@@ -217,15 +219,16 @@ Deno.test("the index knows uids, who spoke of a session first, and how far a spo
     ]);
     const index = await indexed(setting);
     const answer = await index.lookUp({
-      uids: [exec(0).uid, exec(7).uid],
+      uids: [exec(1).uid, exec(7).uid],
       sids: [sid, crypto.randomUUID()],
       streams: [NODE, OTHER, AUTH].map((host) => ({ host, stream: STREAM })),
     });
-    assert.deepEqual(answer.events, [{ uid: exec(0).uid, event: "exec", host: NODE }]);
+    assert.deepEqual(answer.events, [{ uid: exec(1).uid, event: "exec", host: NODE }]);
     assert.deepEqual(answer.owners, [{ sid, host: NODE }]);
     assert.deepEqual(answer.streams, [
-      { host: NODE, stream: STREAM, last: 1 },
+      { host: NODE, stream: STREAM, last: 2 },
       { host: OTHER, stream: STREAM, last: 40 },
+      { host: AUTH, stream: STREAM, last: 1 },
     ]);
     assert.ok(Math.abs(Date.now() - answer.sinceMs) < 60_000);
     assert.deepEqual((await index.lookUp(nobody)).events, []);
