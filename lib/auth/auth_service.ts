@@ -154,6 +154,9 @@ async function publishClusterConfig(
       disconnect_expired_cert: false,
       keep_alive_interval: "5m0s",
       keep_alive_count_max: 3,
+      session_recording: "node",
+      proxy_checks_host_keys: true,
+      recording_on_full: "refuse",
       ...spec,
     },
   };

@@ -61,7 +61,10 @@ export async function startAuth({ config, hostId }: StartAuthOptions): Promise<A
       backend,
       audit,
       recordingsDirectory: `${config.dataDir}/log/records`,
-      settings: settingsOf(config),
+      settings: {
+        ...settingsOf(config),
+        ownNames: [hostId, config.nodename, ...ownAddresses(config)],
+      },
     }),
     (each) => each.close(),
   );
@@ -102,6 +105,9 @@ function settingsOf({ auth }: Config) {
       disconnect_expired_cert: auth.disconnectExpiredCert,
       keep_alive_interval: formatDuration(auth.keepAliveIntervalMs),
       keep_alive_count_max: auth.keepAliveCountMax,
+      session_recording: auth.sessionRecording,
+      proxy_checks_host_keys: auth.proxyChecksHostKeys,
+      recording_on_full: auth.recordingOnFull,
     },
   };
 }
@@ -109,18 +115,23 @@ function settingsOf({ auth }: Config) {
 /** A new key at each start: who calls trusts the host authority, not the key. */
 async function ownHostKey(service: AuthService, config: Config, hostId: string) {
   const key = generatePrivateKey();
-  const names = [...config.auth.publicAddrs, config.auth.listenAddr]
-    .map((addr) => parseAddr(addr, 0).host)
-    .filter((name) => !["0.0.0.0", "::"].includes(name));
   const { certificate } = await service.parts.signer.host({
     hostId,
     nodeName: config.nodename,
     role: "Auth",
     key: key.publicKey,
-    additionalPrincipals: config.advertiseIp === undefined ? names : [...names, config.advertiseIp],
+    additionalPrincipals: ownAddresses(config),
     dnsNames: [],
   });
   return { key, certificate: parseCertificateLine(certificate) };
+}
+
+/** Names and addresses, besides the node name, by which the auth service is called. */
+function ownAddresses({ auth, advertiseIp }: Config): string[] {
+  const names = [...auth.publicAddrs, auth.listenAddr]
+    .map((addr) => parseAddr(addr, 0).host)
+    .filter((name) => !["0.0.0.0", "::"].includes(name));
+  return advertiseIp === undefined ? names : [...names, advertiseIp];
 }
 
 function closeQuietly(close: () => void): void {

@@ -20,6 +20,8 @@ export interface AuthSettings {
   staticTokens?: readonly StaticToken[];
   /** What nodes and proxies are told; defaults for what is left out. */
   clusterConfig?: Partial<ClusterConfigSpec>;
+  /** This auth service's own id, names and addresses, which no other host may be called by. */
+  ownNames?: readonly string[];
 }
 
 export interface AuthParts {
@@ -35,6 +37,6 @@ export interface AuthParts {
   readonly logins: Logins;
   readonly tokens: JoinTokens;
   readonly joins: Joins;
+  readonly activeSessions: ActiveSessions;
   readonly recordings: Recordings;
 }
-  readonly activeSessions: ActiveSessions;

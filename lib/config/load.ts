@@ -113,6 +113,9 @@ async function authConfig(
     disconnectExpiredCert: section?.disconnect_expired_cert ?? false,
     keepAliveIntervalMs: parseDuration(section?.keep_alive_interval ?? "5m"),
     keepAliveCountMax: section?.keep_alive_count_max ?? 3,
+    sessionRecording: section?.session_recording ?? "node",
+    proxyChecksHostKeys: section?.proxy_checks_host_keys ?? true,
+    recordingOnFull: section?.session_recording_on_full ?? "refuse",
   };
 }
 

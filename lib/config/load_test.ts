@@ -55,6 +55,9 @@ Deno.test("loadConfig() has a default for everything", async () => {
     disconnectExpiredCert: false,
     keepAliveIntervalMs: 300_000,
     keepAliveCountMax: 3,
+    sessionRecording: "node",
+    proxyChecksHostKeys: true,
+    recordingOnFull: "refuse",
   });
 });
 
@@ -110,7 +113,14 @@ const keys: Record<string, [yaml: string, pick: (c: Config) => unknown, wanted: 
     ["disconnect_expired_cert: yes", (c) => c.auth.disconnectExpiredCert, true],
     ["keep_alive_interval: 1m30s", (c) => c.auth.keepAliveIntervalMs, 90_000],
     ["keep_alive_count_max: 5", (c) => c.auth.keepAliveCountMax, 5],
-    ["session_recording: off", (c) => c.auth.enabled, true],
+    ["session_recording: off", (c) => c.auth.sessionRecording, "off"],
+    ["session_recording: 'off'", (c) => c.auth.sessionRecording, "off"],
+    ["session_recording: node", (c) => c.auth.sessionRecording, "node"],
+    ["session_recording: node-sync", (c) => c.auth.sessionRecording, "node-sync"],
+    ["session_recording: proxy", (c) => c.auth.sessionRecording, "proxy"],
+    ["session_recording: proxy-sync", (c) => c.auth.sessionRecording, "proxy-sync"],
+    ["proxy_checks_host_keys: no", (c) => c.auth.proxyChecksHostKeys, false],
+    ["session_recording_on_full: continue", (c) => c.auth.recordingOnFull, "continue"],
   ],
   ssh_service: [
     ["enabled: off", (c) => c.ssh.enabled, false],
@@ -209,7 +219,10 @@ const refusals: [yaml: string, wanted: RegExp][] = [
   ["auth_service: {authentication: {second_factor: u2f}}", /not supported by this version: u2f/],
   ["auth_service: {authentication: {second_factor: sms}}", /must be otp or off/],
   ["auth_service: {authentication: {local_auth: no}}", /local_auth' at line 1 is not supported/],
-  ["auth_service: {session_recording: node}", /session_recording' at line 1 is not supported/],
+  ["auth_service: {session_recording: yes}", /session_recording' at line 1 must be node or /],
+  ["auth_service: {session_recording: auth}", /must be node or node-sync or proxy or proxy-sync/],
+  ["auth_service: {proxy_checks_host_keys: maybe}", /must be yes or no/],
+  ["auth_service: {session_recording_on_full: stop}", /on_full' at line 1 must be refuse or cont/],
   ["auth_service: {client_idle_timeout: 5}", /cannot read "5" as a duration/i],
   ["auth_service: {client_idle_timeout: 1ms}", /must be at least 1s/],
   ["auth_service: {keep_alive_interval: never}", /must be at least 1s/],

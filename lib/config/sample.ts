@@ -42,6 +42,14 @@ auth_service:
   client_idle_timeout: never
   # Ends sessions when the user's certificate expires.
   disconnect_expired_cert: no
+  # Who records sessions: node, proxy (for hosts that are no nodes, too), or off. With node-sync and
+  # proxy-sync, recordings reach this server while the session runs, which ends when they cannot.
+  session_recording: node
+  # A proxy that records refuses hosts whose key the cluster has not signed.
+  proxy_checks_host_keys: yes
+  # What happens when the disk of the host that records is full: sessions are refused, or continue
+  # unrecorded.
+  session_recording_on_full: refuse
 
 ssh_service:
   enabled: yes

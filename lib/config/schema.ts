@@ -19,6 +19,7 @@ import {
   optional,
 } from "../resources/fields.ts";
 import { assertLabelKey, MAX_LABEL_VALUE } from "../resources/names.ts";
+import { SESSION_RECORDINGS } from "../resources/types.ts";
 import type { Config } from "./types.ts";
 
 /** Text that a function of ours accepts. */
@@ -171,8 +172,9 @@ const authService = object({
   disconnect_expired_cert: optional(bool()),
   keep_alive_interval: optional(duration({ minMs: 1000 })),
   keep_alive_count_max: optional(integer(1, 1000)),
-  session_recording: later("session recording; only 'off' is possible", isOff),
-  proxy_checks_host_keys: later("recording at the proxy", isOn),
+  session_recording: optional(choice(SESSION_RECORDINGS, [])),
+  proxy_checks_host_keys: optional(bool()),
+  session_recording_on_full: optional(choice(["refuse", "continue"], [])),
   session_control_timeout: later("cluster-wide limits of sessions"),
   proxy_protocol: later("the PROXY protocol", isOff),
   license_file: later("licenses; none is needed"),

@@ -2,7 +2,7 @@
 
 import type { LogLevel } from "../base/log.ts";
 import type { LabelCommand } from "../resources/label_selector.ts";
-import type { JoinRole, Labels, SecondFactor } from "../resources/types.ts";
+import type { JoinRole, Labels, SecondFactor, SessionRecording } from "../resources/types.ts";
 
 export interface Config {
   /** Name of this host. */
@@ -46,6 +46,11 @@ export interface AuthConfig {
   disconnectExpiredCert: boolean;
   keepAliveIntervalMs: number;
   keepAliveCountMax: number;
+  sessionRecording: SessionRecording;
+  /** Of proxies that record. */
+  proxyChecksHostKeys: boolean;
+  /** What happens to sessions where the disk that they are recorded on is full. */
+  recordingOnFull: "refuse" | "continue";
 }
 
 export interface ProxyConfig {

@@ -1,11 +1,6 @@
 /** What is known of a recording besides its contents. Types and names only: everything may load it. */
 import { isUuid } from "../base/ids.ts";
 
-/** Where sessions are recorded; with "-sync" nothing is shown that is not on its way to auth. */
-export const RECORDING_MODES = ["node", "node-sync", "proxy", "proxy-sync", "off"] as const;
-
-export type SessionRecordingMode = typeof RECORDING_MODES[number];
-
 /** Said at the session's start by the host that records it; the header of the recording has it. */
 export interface RecordingMeta {
   /** UUID of the session. */

@@ -17,6 +17,7 @@ import { randomHex } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import { parseHeader, parseMeta } from "./cast.ts";
 import { isDiskFull } from "./disk.ts";
+import { MAX_RECORDING_BYTES } from "./limits.ts";
 import { inflateMember, readMemberHeader } from "./members.ts";
 import { recordingFileName, type RecordingInfo, type RecordingMeta } from "./meta.ts";
 import { readAt, summarize } from "./reader.ts";
@@ -40,8 +41,6 @@ export interface RecordingStoreOptions {
   readonly steadyNow?: () => number;
 }
 
-/** No recording grows larger, in compressed bytes: 8 GiB. */
-export const MAX_RECORDING_BYTES = 2 ** 33;
 /** Recordings of one host that are not finished. */
 const MAX_UNFINISHED = 10_000;
 /** How often a recording may fail its hash before it is refused for good. */

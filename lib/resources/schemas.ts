@@ -18,7 +18,7 @@ import { parseJoinRole } from "./join_roles.ts";
 import { assertLabelKey, assertTokenName, MAX_LABEL_VALUE } from "./names.ts";
 import { assertClusterName, assertName } from "../cert/names.ts";
 import { roleSpec } from "./role_schema.ts";
-import type { AnyResource, Kind, ResourceOf } from "./types.ts";
+import { type AnyResource, type Kind, type ResourceOf, SESSION_RECORDINGS } from "./types.ts";
 
 const labelValue = z.string().max(MAX_LABEL_VALUE).refine((text) => !hasControls(text), {
   message: "must not have control characters or line breaks",
@@ -153,6 +153,9 @@ const clusterConfigSpec = object({
   disconnect_expired_cert: withDefault(bool(), () => false),
   keep_alive_interval: withDefault(duration({ minMs: 1000 }), () => "5m0s"),
   keep_alive_count_max: withDefault(integer(1, 1000), () => 3),
+  session_recording: withDefault(z.enum(SESSION_RECORDINGS), () => "node" as const),
+  proxy_checks_host_keys: withDefault(bool(), () => true),
+  recording_on_full: withDefault(z.enum(["refuse", "continue"]), () => "refuse" as const),
 });
 
 const authPreferenceSpec = object({

@@ -248,7 +248,17 @@ export interface ClusterConfigSpec {
   disconnect_expired_cert: boolean;
   keep_alive_interval: string;
   keep_alive_count_max: number;
+  /** Who records sessions; with "-sync" they go to auth while they run, and end when they cannot. */
+  session_recording: SessionRecording;
+  /** A proxy that records refuses hosts whose key no authority of the cluster has signed. */
+  proxy_checks_host_keys: boolean;
+  /** Whether sessions go on unrecorded when the disk of the host that records is full. */
+  recording_on_full: "refuse" | "continue";
 }
+
+export const SESSION_RECORDINGS = ["node", "node-sync", "proxy", "proxy-sync", "off"] as const;
+
+export type SessionRecording = typeof SESSION_RECORDINGS[number];
 
 /** `metadata.name` is "cluster-auth-preference". */
 export type ClusterAuthPreference = Resource<

@@ -12,6 +12,7 @@ import { AuditQueue } from "../../host/audit_queue.ts";
 import type { AuthConnection } from "../../host/auth_connection.ts";
 import { ClusterCache } from "../../host/cache.ts";
 import { privateDirectory } from "../../base/files.ts";
+import { HostRecordings } from "../../host/recordings.ts";
 import { Heartbeat } from "../../host/heartbeat.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import { SessionReports } from "../../host/session_reports.ts";
@@ -37,8 +38,8 @@ export interface NodeOptions {
 
 const DEFAULT_PORT = 3022;
 const DEFAULT_DRAIN_MS = 2_000;
-/** For how long the spool may take to be sent when the node stops, in milliseconds. */
-const AUDIT_DRAIN_MS = 1_000;
+/** For how long each spool may take to be sent when the node stops, in milliseconds. */
+const SPOOL_DRAIN_MS = 1_000;
 
 /**
  * Starts the node: its port is open when this resolves.
@@ -61,8 +62,17 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
       directory: `${config.dataDir}/log/spool/node`,
       send: (events, signal) => auth.call("audit.emit", { events }, { signal }),
     });
+    const { hostId } = identity();
+    const recordings = await HostRecordings.open({
+      dataDir: config.dataDir,
+      role: "node",
+      hostId,
+      auth,
+      cache,
+      audit,
+    });
     const labels = new NodeLabels(config.ssh.labels, config.ssh.commands);
-    return new NodeService(options, { listener, cache, audit, labels });
+    return new NodeService(options, { listener, cache, audit, recordings, labels });
   } catch (error) {
     listener.close();
     throw error;
@@ -73,6 +83,7 @@ interface Parts {
   readonly listener: Deno.TcpListener;
   readonly cache: ClusterCache;
   readonly audit: AuditQueue;
+  readonly recordings: HostRecordings;
   readonly labels: NodeLabels;
 }
 
@@ -162,9 +173,9 @@ export class NodeService {
     // Those that wait for somebody's return. All have their ends to report.
     this.#sessions.endAll("The node is stopping");
     await Promise.all(this.#running);
-    await audit.close({
-      drainMs: this.#options.auth.state.status === "connected" ? AUDIT_DRAIN_MS : 0,
-    });
+    const drainMs = this.#options.auth.state.status === "connected" ? SPOOL_DRAIN_MS : 0;
+    await this.#parts.recordings.close({ drainMs });
+    await audit.close({ drainMs });
     await cache.close();
   }
 
@@ -197,7 +208,7 @@ export class NodeService {
           clock: this.#clock,
           running: this.#running,
           sessions: this.#sessions,
-          tapes: undefined,
+          tapes: this.#parts.recordings.recorder,
           agentSockets: this.#agentSockets,
         }),
       onAuthFailure: (failure) => this.#authFailed(failure),

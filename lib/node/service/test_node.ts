@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { AuditEvent } from "../../audit/events.ts";
 import type { ActiveSession, WatchEvent } from "../../api/types.ts";
+import { fromBase64 } from "../../base/bytes.ts";
 import { ConnectionProblem } from "../../base/errors.ts";
 import { issueUserCertificate } from "../../cert/issue.ts";
 import type { Config } from "../../config/mod.ts";
@@ -88,6 +89,12 @@ export class FakeAuth {
       this.sessions = (params as { sessions: ActiveSession[] }).sessions;
       return Promise.resolve({});
     }
+    if (method === "recordings.state") return Promise.resolve({ size: 0, finished: false });
+    if (method === "recordings.append") {
+      const { offset, data } = params as { offset: number; data: string };
+      return Promise.resolve({ size: offset + fromBase64(data).length });
+    }
+    if (method === "recordings.finish") return Promise.resolve({ stored: true });
     assert.equal(method, "nodes.heartbeat");
     this.heartbeats.push((params as { node: Node }).node);
     return Promise.resolve({});
