@@ -1,4 +1,4 @@
-/** The programs that end-to-end tests call, and the Debian packages they come in. */
+/** The programs that tests call, and the Debian packages they come in. */
 
 const packageOf: Readonly<Record<string, string>> = {
   ssh: "openssh-client",
@@ -20,6 +20,10 @@ const packageOf: Readonly<Record<string, string>> = {
   unshare: "util-linux",
   curl: "curl",
   openssl: "openssl",
+  nc: "netcat-openbsd",
+  xauth: "xauth",
+  Xvfb: "xvfb",
+  xdpyinfo: "x11-utils",
 };
 
 export interface MissingTools {

@@ -14,9 +14,9 @@ interface Step {
   readonly name: string;
   /** What it runs; end-to-end tests two at a time, as they wait a lot. */
   readonly commands: () => Command[] | Promise<Command[]>;
-  /** Their output is that of test runs, with summaries to count. */
+  /** Test runs, with summaries to count; they call programs of others. */
   readonly tests?: true;
-  /** Needs the compiled programs, and those of others that end-to-end tests call. */
+  /** Needs the compiled programs. */
   readonly endToEnd?: true;
 }
 
@@ -78,7 +78,7 @@ async function main(): Promise<number> {
       total.failed++;
       continue;
     }
-    if (step.endToEnd) await provideTools();
+    if (step.tests) await provideTools();
     const counts = await runStep(step);
     total.passed += counts.passed;
     total.failed += counts.failed;
