@@ -46,6 +46,10 @@ export class ResourceHub {
     return this.#state.get(kind)!.get(name) as ResourceOf<K> | undefined;
   }
 
+  list<K extends WatchKind>(kind: K): ResourceOf<K>[] {
+    return [...this.#state.get(kind)!.values()] as ResourceOf<K>[];
+  }
+
   /** By host id. */
   nodes(): readonly ResourceOf<"node">[] {
     return this.#sortedNodes ??= ([...this.#state.get("node")!.values()] as ResourceOf<"node">[])
