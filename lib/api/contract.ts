@@ -12,6 +12,7 @@ import type {
   AuditEmitResult,
   AuthoritiesResult,
   CallerKind,
+  EventSearchResult,
   HostCertificates,
   JoinTokenInfo,
   NodeListResult,
@@ -227,6 +228,49 @@ export const methods = {
   "sessions.list": method<{ sessions: ActiveSession[] }>()(["admin", "user"], empty),
   /** Its host is told at once. */
   "sessions.kill": method<Record<never, never>>()(["admin"], z.strictObject({ sid })),
+
+  /**
+   * A connection of a user whose roles limit their number: a lease, to be renewed within the cluster's
+   * session_control_timeout. limit_exceeded: the user has as many as that already.
+   */
+  "connections.acquire": method<{ expires: string }>()(
+    ["node", "proxy"],
+    z.strictObject({ user: name, lease: z.uuid(), max: z.number().int().min(1) }),
+  ),
+  /** Says which of them are lost: their connections must end. */
+  "connections.renew": method<{ lost: string[] }>()(
+    ["node", "proxy"],
+    z.strictObject({
+      leases: z.array(z.strictObject({ user: name, lease: z.uuid() })).max(1000),
+    }),
+  ),
+  "connections.release": method<Record<never, never>>()(
+    ["node", "proxy"],
+    z.strictObject({ user: name, lease: z.uuid() }),
+  ),
+
+  // The audit log
+  /** For users with the verbs list and read on `event`. */
+  "events.search": method<EventSearchResult>()(
+    ["admin", "user"],
+    z.strictObject({
+      from: z.iso.datetime({ offset: true }).optional(),
+      /** The moment itself is left out. */
+      to: z.iso.datetime({ offset: true }).optional(),
+      types: z.array(text(64)).max(100).optional(),
+      user: text(512).optional(),
+      sid: z.uuid().optional(),
+      /** UUID or name of the host. */
+      server: text(512).optional(),
+      /** Anywhere in the event, in any case of letters. */
+      text: text(256).optional(),
+      /** By time, newest or oldest first; or as the events arrived, for who follows the log. */
+      order: z.enum(["desc", "asc", "arrival"]).default("desc"),
+      limit: z.number().int().min(1).max(10_000).default(500),
+      /** `next` of the page before; "end", with the order "arrival", is where the log ends now. */
+      cursor: text(40).optional(),
+    }),
+  ),
 
   // People, spoken for by the proxy
   "auth.login": method<UserCertificates>()(

@@ -7,6 +7,7 @@
  * public keys as base64 of the SPKI.
  */
 import type { RecordingMode } from "../audit/events.ts";
+import type { StoredEvent } from "../audit/events.ts";
 import type { PublicKey } from "../sshwire/keys.ts";
 import type { HostRole, UserIdentity } from "../cert/identity.ts";
 import type { PeerAddress } from "../ssh/server.ts";
@@ -192,6 +193,12 @@ export interface StatusResult {
 export interface RecordingListResult {
   recordings: RecordingInfo[];
   /** Give it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+export interface EventSearchResult {
+  events: StoredEvent[];
+  /** Give it as `cursor` for the next page; absent on the last one, but for the order "arrival". */
   next?: string;
 }
 

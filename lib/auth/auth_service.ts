@@ -1,16 +1,21 @@
 /** The Auth service: puts its parts together, on one backend. */
 import type { ApiService } from "../api/service.ts";
-import type { AuditLog } from "../audit/audit_log.ts";
+import type { AuditLog, HostFacts } from "../audit/audit_log.ts";
 import { AlreadyExists, BadParameter } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import { systemClock } from "../base/clock.ts";
+import { parseDuration } from "../base/duration.ts";
 import { uuid } from "../base/ids.ts";
 import { assertClusterName } from "../cert/names.ts";
+import { nodeLabels } from "../resources/labels.ts";
 import type { ClusterConfig, ClusterConfigSpec } from "../resources/types.ts";
 import type { Backend } from "../storage/backend.ts";
 import { adminApi } from "./admin_api.ts";
 import { Argon2Pool, type PoolOptions } from "./argon2_pool.ts";
 import { Authorities } from "./authorities.ts";
+import { ConnectionLeases } from "./connection_leases.ts";
+import { connectionsApi } from "./connections_api.ts";
+import { eventsApi } from "./events_api.ts";
 import { hostsApi } from "./hosts_api.ts";
 import { Invites } from "./invites.ts";
 import { Joins } from "./join.ts";
@@ -37,11 +42,16 @@ export interface AuthServiceOptions {
   backend: Backend;
   settings: AuthSettings;
   audit: AuditLog;
+  /** Without one, the audit log cannot be searched. */
+  eventIndex?: AuthParts["eventIndex"];
   /** Where recordings are kept: `<data_dir>/log/records`. */
   recordingsDirectory: string;
   clock?: Clock;
   passwordPool?: PoolOptions;
 }
+
+/** How long a host may be out of touch before it ends the sessions whose number is limited. */
+const SESSION_CONTROL_TIMEOUT = "2m0s";
 
 export class AuthService {
   readonly api: ApiService;
@@ -53,6 +63,8 @@ export class AuthService {
     this.api = {
       ...hostsApi(parts),
       ...peopleApi(parts),
+      ...eventsApi(parts),
+      ...connectionsApi(parts),
       ...proxiedHostsApi(parts),
       ...recordingsApi(parts),
       ...recordingsViewApi(parts),
@@ -89,10 +101,15 @@ export class AuthService {
     const joins = new Joins({ backend, clock, tokens, signer, authorities });
     const hub = new ResourceHub(backend);
     await hub.ready;
+    audit.describeHosts(({ kind, hostId }) => hostFacts(hub, kind, hostId));
+    const controlTimeoutMs = parseDuration(
+      settings.clusterConfig?.session_control_timeout ?? SESSION_CONTROL_TIMEOUT,
+    );
     const parts = {
       settings,
       clock,
       audit,
+      eventIndex: options.eventIndex,
       store,
       hub,
       authorities,
@@ -102,6 +119,7 @@ export class AuthService {
       logins,
       tokens,
       joins,
+      connectionLeases: new ConnectionLeases(backend, clock, controlTimeoutMs),
       activeSessions: new ActiveSessions(clock),
       recordings: new Recordings({ directory: options.recordingsDirectory, cluster, audit }),
     };
@@ -114,6 +132,17 @@ export class AuthService {
     await this.parts.hub.close();
     await this.parts.recordings.close();
   }
+}
+
+/** As announced. What the host says elsewhere is not asked. */
+function hostFacts(
+  hub: ResourceHub,
+  kind: "node" | "proxy",
+  hostId: string,
+): HostFacts | undefined {
+  const host = hub.get(kind, hostId);
+  return host &&
+    { hostname: host.spec.hostname, addr: host.spec.addr, labels: nodeLabels(host) };
 }
 
 async function claimClusterName(store: ResourceStore, cluster: string): Promise<void> {
@@ -154,6 +183,7 @@ async function publishClusterConfig(
       disconnect_expired_cert: false,
       keep_alive_interval: "5m0s",
       keep_alive_count_max: 3,
+      session_control_timeout: SESSION_CONTROL_TIMEOUT,
       session_recording: "node",
       proxy_checks_host_keys: true,
       recording_on_full: "refuse",

@@ -12,6 +12,7 @@ import { parseCertificateLine } from "../sshwire/certificate.ts";
 import { generatePrivateKey, type PublicKey } from "../sshwire/keys.ts";
 import { openBackend } from "../storage/mod.ts";
 import { AuthService } from "./auth_service.ts";
+import { EventIndex } from "./event_index.ts";
 import { authSshServer } from "./ssh_server.ts";
 
 export interface StartAuthOptions {
@@ -55,11 +56,19 @@ export async function startAuth({ config, hostId }: StartAuthOptions): Promise<A
   );
   const backend = undo.adopt(await openBackend(config.storage), (each) => each.close());
   const sink = new FileLog({ directory: `${config.dataDir}/log`, serverId: hostId });
-  const audit = undo.adopt(new AuditLog({ sink }), (each) => each.close());
+  const eventIndex = undo.adopt(
+    new EventIndex({ path: `${config.dataDir}/log/index.db`, logs: `${config.dataDir}/log` }),
+    (each) => each.close(),
+  );
+  const audit = undo.adopt(
+    new AuditLog({ sink, history: eventIndex }),
+    (each) => each.close(),
+  );
   const service = undo.adopt(
     await AuthService.open({
       backend,
       audit,
+      eventIndex,
       recordingsDirectory: `${config.dataDir}/log/records`,
       settings: {
         ...settingsOf(config),
@@ -105,6 +114,7 @@ function settingsOf({ auth }: Config) {
       disconnect_expired_cert: auth.disconnectExpiredCert,
       keep_alive_interval: formatDuration(auth.keepAliveIntervalMs),
       keep_alive_count_max: auth.keepAliveCountMax,
+      session_control_timeout: formatDuration(auth.sessionControlTimeoutMs),
       session_recording: auth.sessionRecording,
       proxy_checks_host_keys: auth.proxyChecksHostKeys,
       recording_on_full: auth.recordingOnFull,

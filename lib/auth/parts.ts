@@ -3,6 +3,8 @@ import type { AuditLog } from "../audit/audit_log.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ClusterConfigSpec, SecondFactor } from "../resources/types.ts";
 import type { Authorities } from "./authorities.ts";
+import type { ConnectionLeases } from "./connection_leases.ts";
+import type { EventPage, EventQuery } from "./event_search.ts";
 import type { Joins } from "./join.ts";
 import type { Logins } from "./login.ts";
 import type { Recordings } from "./recordings.ts";
@@ -28,6 +30,8 @@ export interface AuthParts {
   readonly settings: AuthSettings;
   readonly clock: Clock;
   readonly audit: AuditLog;
+  /** Searches the audit log. */
+  readonly eventIndex: { search(query: EventQuery): Promise<EventPage> } | undefined;
   readonly store: ResourceStore;
   readonly hub: ResourceHub;
   readonly authorities: Authorities;
@@ -37,6 +41,7 @@ export interface AuthParts {
   readonly logins: Logins;
   readonly tokens: JoinTokens;
   readonly joins: Joins;
+  readonly connectionLeases: ConnectionLeases;
   readonly activeSessions: ActiveSessions;
   readonly recordings: Recordings;
 }

@@ -85,6 +85,8 @@ async function build(
       type: "libsql",
       path: join(resolve(teleport?.storage?.path ?? join(dataDir, "backend")), "sqlite.db"),
     },
+    auditEvents: (teleport?.storage?.audit_events_uri ?? [])
+      .filter((to) => to.kind !== "file" || resolve(to.directory) !== join(dataDir, "log")),
     auth: {
       ...await authConfig(file.auth_service, listenIp, at),
       enabled: enabled.auth,
@@ -113,6 +115,7 @@ async function authConfig(
     disconnectExpiredCert: section?.disconnect_expired_cert ?? false,
     keepAliveIntervalMs: parseDuration(section?.keep_alive_interval ?? "5m"),
     keepAliveCountMax: section?.keep_alive_count_max ?? 3,
+    sessionControlTimeoutMs: parseDuration(section?.session_control_timeout ?? "2m"),
     sessionRecording: section?.session_recording ?? "node",
     proxyChecksHostKeys: section?.proxy_checks_host_keys ?? true,
     recordingOnFull: section?.session_recording_on_full ?? "refuse",

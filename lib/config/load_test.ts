@@ -27,6 +27,7 @@ Deno.test("loadConfig() has a default for everything", async () => {
     authServers: ["127.0.0.1:3025"],
     log: { severity: "info", format: "text", output: "stderr" },
     storage: { type: "libsql", path: "/var/lib/teleport/backend/sqlite.db" },
+    auditEvents: [],
     proxy: {
       enabled: true,
       sshListenAddr: "0.0.0.0:3023",
@@ -55,6 +56,7 @@ Deno.test("loadConfig() has a default for everything", async () => {
     disconnectExpiredCert: false,
     keepAliveIntervalMs: 300_000,
     keepAliveCountMax: 3,
+    sessionControlTimeoutMs: 120_000,
     sessionRecording: "node",
     proxyChecksHostKeys: true,
     recordingOnFull: "refuse",
@@ -86,6 +88,17 @@ const keys: Record<string, [yaml: string, pick: (c: Config) => unknown, wanted: 
     ["log: {severity: DEBUG}", (c) => c.log.severity, "debug"],
     ["log: {severity: warning}", (c) => c.log.severity, "warn"],
     ["log: {format: json}", (c) => c.log.format, "json"],
+    ["storage: {audit_events_uri: 'stdout://'}", (c) => c.auditEvents, [{ kind: "stdout" }]],
+    [
+      "storage: {audit_events_uri: ['file:///srv/log', 'file:///var/lib/teleport/log/', " +
+      "'http://127.0.0.1:9/x', {uri: 'https://siem/in', token_file: /t, ca_file: /c}]}",
+      (c) => c.auditEvents,
+      [
+        { kind: "file", directory: "/srv/log" },
+        { kind: "http", url: "http://127.0.0.1:9/x" },
+        { kind: "http", url: "https://siem/in", tokenFile: "/t", caFile: "/c" },
+      ],
+    ],
     ["storage: {type: dir, path: /srv/b}", (c) => c.storage, {
       type: "libsql",
       path: "/srv/b/sqlite.db",
@@ -113,6 +126,7 @@ const keys: Record<string, [yaml: string, pick: (c: Config) => unknown, wanted: 
     ["disconnect_expired_cert: yes", (c) => c.auth.disconnectExpiredCert, true],
     ["keep_alive_interval: 1m30s", (c) => c.auth.keepAliveIntervalMs, 90_000],
     ["keep_alive_count_max: 5", (c) => c.auth.keepAliveCountMax, 5],
+    ["session_control_timeout: 5m", (c) => c.auth.sessionControlTimeoutMs, 300_000],
     ["session_recording: off", (c) => c.auth.sessionRecording, "off"],
     ["session_recording: 'off'", (c) => c.auth.sessionRecording, "off"],
     ["session_recording: node", (c) => c.auth.sessionRecording, "node"],
@@ -223,6 +237,20 @@ const refusals: [yaml: string, wanted: RegExp][] = [
   ["auth_service: {session_recording: auth}", /must be node or node-sync or proxy or proxy-sync/],
   ["auth_service: {proxy_checks_host_keys: maybe}", /must be yes or no/],
   ["auth_service: {session_recording_on_full: stop}", /on_full' at line 1 must be refuse or cont/],
+  ["auth_service: {session_control_timeout: never}", /must be at least 1s/],
+  ["teleport: {storage: {audit_events_uri: 'dynamodb://events'}}", /not supported.*dynamodb:/],
+  ["teleport: {storage: {audit_events_uri: [nonsense]}}", /must be a URI: file:\/\/\/path, stdout/],
+  ["teleport: {storage: {audit_events_uri: 'file://host/x'}}", /a directory of this host/],
+  ["teleport: {storage: {audit_events_uri: 'https://u:p@siem'}}", /token into token_file/],
+  [
+    "teleport: {storage: {audit_events_uri: {uri: 'http://siem', token_file: /t}}}",
+    /a token goes by https/,
+  ],
+  [
+    "teleport: {storage: {audit_events_uri: {uri: 'https://siem', token_file: t}}}",
+    /must be an absolute path/,
+  ],
+  ["teleport: {storage: {audit_events_uri: {uri: 'stdout://', token_file: /t}}}", /https.* only/],
   ["auth_service: {client_idle_timeout: 5}", /cannot read "5" as a duration/i],
   ["auth_service: {client_idle_timeout: 1ms}", /must be at least 1s/],
   ["auth_service: {keep_alive_interval: never}", /must be at least 1s/],

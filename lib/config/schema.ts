@@ -20,7 +20,8 @@ import {
 } from "../resources/fields.ts";
 import { assertLabelKey, MAX_LABEL_VALUE } from "../resources/names.ts";
 import { SESSION_RECORDINGS } from "../resources/types.ts";
-import type { Config } from "./types.ts";
+import { parseAuditUri } from "./audit_uri.ts";
+import type { AuditDestination, Config } from "./types.ts";
 
 /** Text that a function of ours accepts. */
 function checked(check: (text: string) => unknown) {
@@ -98,6 +99,25 @@ const log = object({
   ),
 });
 
+const absolutePath = () =>
+  path().refine((text) => text.startsWith("/"), { message: "must be an absolute path" });
+
+/** A URI, or one with its files: `{uri: https://…, token_file: /…, ca_file: /…}`. */
+const auditUri = z.preprocess(
+  (value) => typeof value === "string" ? { uri: value } : value,
+  object({
+    uri: line(4096),
+    token_file: optional(absolutePath()),
+    ca_file: optional(absolutePath()),
+  }),
+).transform(({ uri, token_file, ca_file }, context): AuditDestination => {
+  const files = {
+    ...(token_file === undefined ? {} : { tokenFile: token_file }),
+    ...(ca_file === undefined ? {} : { caFile: ca_file }),
+  };
+  return attempt(context, () => parseAuditUri(uri, files)) ?? z.NEVER;
+});
+
 const storage = object({
   type: optional(
     z.string().transform((type, context) => {
@@ -113,9 +133,9 @@ const storage = object({
     }),
   ),
   path: optional(path()),
+  audit_events_uri: optional(oneOrMany(auditUri)),
   ...Object.fromEntries(
     [
-      "audit_events_uri",
       "audit_sessions_uri",
       "peers",
       "prefix",
@@ -175,7 +195,7 @@ const authService = object({
   session_recording: optional(choice(SESSION_RECORDINGS, [])),
   proxy_checks_host_keys: optional(bool()),
   session_recording_on_full: optional(choice(["refuse", "continue"], [])),
-  session_control_timeout: later("cluster-wide limits of sessions"),
+  session_control_timeout: optional(duration({ minMs: 1000 })),
   proxy_protocol: later("the PROXY protocol", isOff),
   license_file: later("licenses; none is needed"),
 });

@@ -19,10 +19,25 @@ export interface Config {
   authServers: string[];
   log: LogConfig;
   storage: { type: "libsql"; path: string };
+  /** Where audit events go besides the log in the data directory. */
+  auditEvents: AuditDestination[];
   auth: AuthConfig;
   proxy: ProxyConfig;
   ssh: SshConfig;
 }
+
+export type AuditDestination =
+  /** Files like those in the data directory. */
+  | { kind: "file"; directory: string }
+  | { kind: "stdout" }
+  | {
+    kind: "http";
+    url: string;
+    /** Absolute; holds a bearer token. */
+    tokenFile?: string;
+    /** Absolute; PEM, in place of the system's authorities. */
+    caFile?: string;
+  };
 
 export interface LogConfig {
   severity: Exclude<LogLevel, "off">;
@@ -46,6 +61,8 @@ export interface AuthConfig {
   disconnectExpiredCert: boolean;
   keepAliveIntervalMs: number;
   keepAliveCountMax: number;
+  /** How long a host may be out of touch before it ends the sessions whose number is limited. */
+  sessionControlTimeoutMs: number;
   sessionRecording: SessionRecording;
   /** Of proxies that record. */
   proxyChecksHostKeys: boolean;

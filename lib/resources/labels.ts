@@ -1,7 +1,7 @@
-import type { CertAuthority, Labels, Node } from "./types.ts";
+import type { CertAuthority, Labels, Node, Proxy } from "./types.ts";
 
-/** All labels of a node: the static ones, and the last results of its commands, which win. */
-export function nodeLabels(node: Node): Labels {
+/** All labels of a host: the static ones, and the last results of its commands, which win. */
+export function nodeLabels(node: Node | Proxy): Labels {
   const commands = Object.entries(node.spec.cmd_labels).map(([key, { result }]) => [key, result]);
   return { ...node.metadata.labels, ...Object.fromEntries(commands) };
 }

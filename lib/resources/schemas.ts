@@ -153,6 +153,7 @@ const clusterConfigSpec = object({
   disconnect_expired_cert: withDefault(bool(), () => false),
   keep_alive_interval: withDefault(duration({ minMs: 1000 }), () => "5m0s"),
   keep_alive_count_max: withDefault(integer(1, 1000), () => 3),
+  session_control_timeout: withDefault(duration({ minMs: 1000 }), () => "2m0s"),
   session_recording: withDefault(z.enum(SESSION_RECORDINGS), () => "node" as const),
   proxy_checks_host_keys: withDefault(bool(), () => true),
   recording_on_full: withDefault(z.enum(["refuse", "continue"]), () => "refuse" as const),

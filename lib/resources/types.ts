@@ -248,6 +248,8 @@ export interface ClusterConfigSpec {
   disconnect_expired_cert: boolean;
   keep_alive_interval: string;
   keep_alive_count_max: number;
+  /** How long a host may be out of touch before it ends the sessions whose number is limited. */
+  session_control_timeout: string;
   /** Who records sessions; with "-sync" they go to auth while they run, and end when they cannot. */
   session_recording: SessionRecording;
   /** A proxy that records refuses hosts whose key no authority of the cluster has signed. */
