@@ -107,6 +107,11 @@ export class SshFront {
           throw withCandidates(error);
         }
       },
+      tcpipForward: (bind) => {
+        const error = new AccessDenied("this is a proxy: it listens for nobody, nodes do");
+        this.#forwarded(connection, bind, error);
+        return Promise.reject(error);
+      },
     });
   }
 
