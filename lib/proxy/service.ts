@@ -1,6 +1,5 @@
 /** The proxy role of a daemon: its SSH port, its HTTPS port, and what both stand on. */
 import { AuditQueue } from "../host/audit_queue.ts";
-import type { AuditEmitter } from "../audit/events.ts";
 import { BadParameter, messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
 import { formatAddr, parseAddr } from "../base/net.ts";
@@ -15,6 +14,7 @@ import type { Proxy } from "../resources/types.ts";
 import { findAnswer, proxyResource } from "./describe.ts";
 import type { DialTarget } from "./dialer.ts";
 import { NodeIndex } from "./node_index.ts";
+import { RecordingService } from "./recording/service.ts";
 import { Router } from "./route.ts";
 import { SshFront } from "./ssh_front.ts";
 import { createWebHandler } from "./web/app.ts";
@@ -33,7 +33,7 @@ export interface ProxyOptions {
   /** One is made, and kept below data_dir, when omitted. */
   readonly cache?: ClusterCache;
   /** A queue to the auth service is made when omitted. */
-  readonly audit?: AuditEmitter;
+  readonly audit?: Pick<AuditQueue, "emit" | "full">;
   readonly resolve?: Resolve;
   readonly dial?: DialTarget;
 }
@@ -65,6 +65,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
     await cache.ready;
     const ssh = parseAddr(config.proxy.sshListenAddr, 3023);
     listener = Deno.listen({ hostname: ssh.host, port: ssh.port });
+    const recording = await openRecording(options, { listener, cache, audit });
+    own.push(() => recording.close());
     const lastSeen = followState(auth, own);
     const front = new SshFront({
       cluster: identity().cluster,
@@ -83,9 +85,10 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
         return { online, ...(lastSeenMs === undefined ? {} : { lastSeenMs }) };
       },
       audit,
+      recording: recording.proxy,
       ...(options.dial ? { dial: options.dial } : {}),
     });
-    const service = new ProxyService(options, { listener, front, own, files, tls });
+    const service = new ProxyService(options, { listener, front, recording, own, files, tls });
     return service;
   } catch (error) {
     listener?.close();
@@ -97,6 +100,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyService> {
 interface Parts {
   readonly listener: Deno.TcpListener;
   readonly front: SshFront;
+  readonly recording: RecordingService;
   readonly own: (() => Promise<void>)[];
   readonly files: CertificateFiles | undefined;
   readonly tls: { keyPem: string; certPem: string };
@@ -158,6 +162,7 @@ export class ProxyService {
       this.#heartbeat.close(),
       this.#web.close({ drainMs }),
       this.#parts.front.server.close({ drainMs }),
+      this.#parts.recording.proxy.close({ drainMs }),
     ]);
     for (const close of this.#parts.own.toReversed()) await close();
   }
@@ -216,7 +221,7 @@ async function makeCache(
   const directory = await privateDirectory(`${config.dataDir}/cache`);
   const cache = new ClusterCache({
     api: (signal) => auth.api({ waitMs: Infinity, signal }),
-    kinds: ["node", "cert_authority"],
+    kinds: ["node", "cert_authority", "role", "cluster_config"],
     path: `${directory}/proxy.json`,
     authorities: identity().authorities,
   });
@@ -224,10 +229,33 @@ async function makeCache(
   return cache;
 }
 
+function openRecording(
+  { config, identity, auth, dial }: ProxyOptions,
+  { listener, cache, audit }: {
+    listener: Deno.TcpListener;
+    cache: ClusterCache;
+    audit: Pick<AuditQueue, "emit" | "full">;
+  },
+): Promise<RecordingService> {
+  const { hostId, cluster } = identity();
+  const { spec } = proxyResource(config, hostId, formatNetAddr(listener.addr as Deno.NetAddr));
+  return RecordingService.open({
+    dataDir: config.dataDir,
+    hostId,
+    cluster,
+    hostname: spec.hostname,
+    addr: spec.addr,
+    auth,
+    cache,
+    audit,
+    ...(dial ? { dial } : {}),
+  });
+}
+
 function makeAudit(
   { config, auth }: ProxyOptions,
   own: (() => Promise<void>)[],
-): AuditEmitter {
+): AuditQueue {
   const queue = new AuditQueue({
     directory: `${config.dataDir}/log/spool/proxy`,
     send: (events, signal) => auth.call("audit.emit", { events }, { signal }),

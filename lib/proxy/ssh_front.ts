@@ -1,6 +1,7 @@
 /**
  * The proxy's SSH port. It checks who somebody is, finds out where they want to go, and then only
- * moves bytes: whether they may go there is decided at the other end, by the node.
+ * moves bytes: whether they may go there is decided at the other end, by the node. While the cluster
+ * records at the proxy, connections to hosts end here instead (recording/recording_proxy.ts).
  */
 import type { Duplex } from "node:stream";
 import type { AuditEmitter } from "../audit/events.ts";
@@ -9,8 +10,8 @@ import { AccessDenied, InternalError, messageOf, TeleportError } from "../base/e
 import { log } from "../base/log.ts";
 import { formatAddr } from "../base/net.ts";
 import { printable } from "../base/text.ts";
-import { checkCertificate, type TrustedAuthority } from "../cert/check.ts";
-import { type UserIdentity, userIdentityOf } from "../cert/identity.ts";
+import type { TrustedAuthority } from "../cert/check.ts";
+import type { UserIdentity } from "../cert/identity.ts";
 import type { HostIdentity } from "../host/identity.ts";
 import {
   type AuthAttempt,
@@ -23,6 +24,7 @@ import {
 } from "../ssh/server.ts";
 import { copy } from "../ssh/stream.ts";
 import { dialAuthServer, dialRoute, type DialTarget } from "./dialer.ts";
+import type { RecordingProxy } from "./recording/recording_proxy.ts";
 import {
   isProxyRequest,
   parseProxyRequest,
@@ -31,6 +33,7 @@ import {
   unknownCluster,
 } from "./request.ts";
 import { AmbiguousNode, type Router } from "./route.ts";
+import { authenticateUser } from "./user_auth.ts";
 
 export interface SshFrontOptions {
   /** The cluster whose users come in. */
@@ -44,6 +47,8 @@ export interface SshFrontOptions {
   /** When the auth service was last seen, and whether it is there now. */
   readonly clusterStatus: () => { readonly online: boolean; readonly lastSeenMs?: number };
   readonly audit?: AuditEmitter;
+  /** Takes connections to hosts while it is on. */
+  readonly recording?: Pick<RecordingProxy, "isOn" | "open">;
   readonly clock?: Clock;
   readonly dial?: DialTarget;
   readonly limits?: Partial<ServerLimits>;
@@ -76,18 +81,7 @@ export class SshFront {
   }
 
   #authenticate(attempt: AuthAttempt): UserIdentity {
-    if (!attempt.certificate) {
-      throw new AccessDenied("a certificate of this cluster is needed here: run `tsh login`");
-    }
-    return userIdentityOf(checkCertificate(attempt.certificate, {
-      type: "user",
-      authorities: this.#options.userAuthorities(),
-      principal: attempt.username,
-      address: attempt.remote.host,
-      nowMs: this.#clock.now(),
-      // Nothing runs here; the node at the other end sees the same certificate and obeys it.
-      understood: { forceCommand: true },
-    }));
+    return authenticateUser(attempt, this.#options.userAuthorities(), this.#clock.now());
   }
 
   #serve(connection: Connection): void {
@@ -155,12 +149,17 @@ export class SshFront {
     request: Exclude<ProxyRequest, { kind: "sites" }>,
     signal: AbortSignal,
   ): Promise<Duplex> {
-    const { cluster, router, authServers, dial } = this.#options;
+    const { cluster, router, authServers, recording, dial } = this.#options;
     const wanted = request.cluster ?? connection.identity.routeToCluster ?? cluster;
     if (wanted !== cluster) throw unknownCluster(wanted);
     const options = { signal, ...(dial ? { dial } : {}) };
     if (request.kind === "auth") return await dialAuthServer(authServers, options);
-    const route = await router.route(request.target);
+    const { target } = request;
+    const route = await router.route(target);
+    if (recording?.isOn) {
+      const onAuthFailure = (failure: AuthFailure) => this.#authFailed(failure);
+      return await recording.open({ connection, target, route, signal, onAuthFailure });
+    }
     return await dialRoute(route, connection.remote, options);
   }
 

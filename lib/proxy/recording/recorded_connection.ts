@@ -1,0 +1,221 @@
+/** A client's connection to a host, that ends at the proxy: its sessions, its forwards, its limits. */
+import type { AuditEmitter, RecordingMode } from "../../audit/events.ts";
+import type { Clock } from "../../base/clock.ts";
+import { parseDuration } from "../../base/duration.ts";
+import { LimitExceeded } from "../../base/errors.ts";
+import { uuid } from "../../base/ids.ts";
+import { log } from "../../base/log.ts";
+import { formatAddr } from "../../base/net.ts";
+import { printable } from "../../base/text.ts";
+import type { ClusterCache } from "../../host/cache.ts";
+import { ConnectionLimits } from "../../host/connection_limits.ts";
+import type { RunningSessions } from "../../host/running_sessions.ts";
+import { type PartyFacts, SessionAudit } from "../../host/session_audit.ts";
+import type { TapeStarter } from "../../recording/tape.ts";
+import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
+import type { Route } from "../route.ts";
+import { RecordedForwards } from "./recorded_forwards.ts";
+import { RecordedSession } from "./recorded_session.ts";
+import type { RecordedUser } from "./recorded_user.ts";
+import type { TargetConnection } from "./target_connection.ts";
+
+export interface RecordedContext {
+  readonly cluster: string;
+  /** How the audit log names the proxy. */
+  readonly proxy: {
+    readonly hostId: string;
+    readonly hostname: string;
+    readonly addr: string;
+  };
+  readonly cache: Pick<ClusterCache, "authorities" | "get" | "list">;
+  readonly audit: AuditEmitter & { readonly full: boolean };
+  readonly tapes: TapeStarter;
+  readonly sessions: RunningSessions;
+  readonly clock: Clock;
+}
+
+export interface RecordedTarget {
+  /** The host as the client has named it. */
+  readonly asked: string;
+  readonly route: Route;
+  readonly connection: TargetConnection;
+}
+
+type Connection = ServerConnection<RecordedUser>;
+
+/** Forwarded connections that a client may have at once. */
+const MAX_FORWARDS = 2048;
+
+/** Where the cluster wants sessions recorded. Not known yet: at the nodes. */
+export function recordingMode(cache: Pick<ClusterCache, "list">): RecordingMode {
+  return cache.list("cluster_config")[0]?.spec.session_recording ?? "node";
+}
+
+/** @param running gets the sessions that have not ended */
+export function serveRecorded(
+  connection: Connection,
+  target: RecordedTarget,
+  context: RecordedContext,
+  running: Set<Promise<unknown>>,
+): void {
+  const facts = factsOf(connection, target, context);
+  log("proxy").info("Logged in to a host behind this proxy", {
+    user: facts.user,
+    login: facts.login,
+    client: formatAddr(connection.remote),
+    target: facts.target_addr,
+  });
+  const limits = limitConnection(connection, target, facts, context);
+  const onActivity = () => limits?.active();
+  const auditWorks = () => !context.audit.full;
+  const forwards = new RecordedForwards({
+    connection,
+    target: target.connection,
+    facts,
+    audit: context.audit,
+    auditWorks,
+    onActivity,
+  });
+  const ending = new Set<Promise<unknown>>();
+  let sessions = 0;
+  connection.handle({
+    session: () => {
+      if (!target.route.node) refuseTooMany(sessions, connection, facts, context);
+      sessions++;
+      return openSession(connection, target, facts, context, {
+        onActivity,
+        onStart: (ended) => {
+          keepUntilSettled(ended, running);
+          keepUntilSettled(ended, ending);
+        },
+        onClosed: () => sessions--,
+      });
+    },
+    maxForwards: connection.identity.options.portForwarding ? MAX_FORWARDS : 0,
+    directTcpip: (to) => forwards.connect(to),
+    tcpipForward: (bind) => forwards.listen(bind),
+    cancelTcpipForward: (bind) => forwards.cancel(bind),
+    unknownForward: (type, to) => forwards.refused(type, to),
+    onForwardActivity: onActivity,
+  });
+  target.connection.lost.then(async (error) => {
+    // Its sessions have something to say to the client first.
+    await Promise.all(ending);
+    connection.close(error?.message ?? `${printable(target.asked)} has closed the connection`);
+  });
+}
+
+function keepUntilSettled(
+  ended: Promise<void>,
+  among: Set<Promise<unknown>>,
+): void {
+  const settled = ended.catch(() => {}).finally(() => among.delete(settled));
+  among.add(settled);
+}
+
+/** @throws LimitExceeded when the roles allow no further session in this connection */
+function refuseTooMany(
+  sessions: number,
+  connection: Connection,
+  facts: PartyFacts,
+  { audit }: RecordedContext,
+): void {
+  const { maxSessions: max } = connection.identity.options;
+  if (max === 0 || sessions < max) return;
+  const reason = "max_sessions limit reached";
+  audit.emit({ event: "session.rejected", code: "T1006W", ...facts, reason, max });
+  throw new LimitExceeded(`too many session channels for user "${facts.user}" (max=${max})`);
+}
+
+function openSession(
+  connection: Connection,
+  { asked, route, connection: target }: RecordedTarget,
+  facts: PartyFacts,
+  { cluster, audit, cache, clock, tapes, sessions }: RecordedContext,
+  callbacks: {
+    onActivity: () => void;
+    onStart: (ended: Promise<void>) => void;
+    onClosed: () => void;
+  },
+): SessionHandlers {
+  const id = uuid();
+  return new RecordedSession({
+    id,
+    connection,
+    target,
+    isNode: route.node !== undefined,
+    place: {
+      server_id: route.node?.metadata.name ?? "",
+      server_hostname: route.node?.spec.hostname ?? asked,
+      server_addr: formatAddr(route),
+      cluster,
+    },
+    facts,
+    audit: new SessionAudit(audit, { ...facts, sid: id }, clock),
+    auditWorks: () => !audit.full,
+    recording: recordingMode(cache),
+    tapes,
+    sessions,
+    onRejected: (reason) =>
+      audit.emit({ event: "session.rejected", code: "T1006W", ...facts, reason }),
+    onX11: (error) =>
+      audit.emit({
+        event: "x11-forward",
+        code: error === undefined ? "T3008I" : "T3008W",
+        ...facts,
+        sid: id,
+        success: error === undefined,
+        ...(error === undefined ? {} : { error }),
+      }),
+    ...callbacks,
+  }).handlers;
+}
+
+/** What a node does for its own connections. */
+function limitConnection(
+  connection: Connection,
+  { route }: RecordedTarget,
+  facts: PartyFacts,
+  { cache, audit, clock }: RecordedContext,
+): ConnectionLimits | undefined {
+  if (route.node) return undefined;
+  const { options, identity } = connection.identity;
+  const cluster = cache.list("cluster_config")[0]?.spec;
+  const idle = [
+    options.clientIdleTimeoutMs,
+    cluster ? parseDuration(cluster.client_idle_timeout) : 0,
+  ].filter((ms) => ms > 0);
+  const mustEnd = options.disconnectExpiredCert || (cluster?.disconnect_expired_cert ?? false);
+  const limits = new ConnectionLimits({
+    clock,
+    expiresMs: mustEnd ? identity.validBeforeMs : undefined,
+    idleTimeoutMs: idle.length > 0 ? Math.min(...idle) : 0,
+    disconnect: (reason) => {
+      audit.emit({ event: "client.disconnect", code: "T3006I", ...facts, reason });
+      connection.close(reason);
+    },
+  });
+  connection.closed.then(() => limits.stop());
+  return limits;
+}
+
+function factsOf(
+  connection: Connection,
+  { asked, route }: RecordedTarget,
+  { proxy }: RecordedContext,
+): PartyFacts {
+  return {
+    user: connection.identity.identity.user,
+    login: connection.username,
+    server_id: proxy.hostId,
+    namespace: "default",
+    server_hostname: proxy.hostname,
+    server_addr: proxy.addr,
+    ...(route.node ? { target_id: route.node.metadata.name } : {}),
+    target_hostname: route.node?.spec.hostname ?? asked,
+    target_addr: formatAddr(route),
+    "addr.local": formatAddr(connection.local),
+    "addr.remote": formatAddr(connection.remote),
+    proto: "ssh",
+  };
+}

@@ -1,0 +1,84 @@
+/** What a proxy that records has besides: recordings on disk, sessions that run, certificates. */
+import { systemClock } from "../../base/clock.ts";
+import { log } from "../../base/log.ts";
+import { printable } from "../../base/text.ts";
+import type { AuditQueue } from "../../host/audit_queue.ts";
+import type { AuthConnection } from "../../host/auth_connection.ts";
+import type { ClusterCache } from "../../host/cache.ts";
+import { HostRecordings } from "../../host/recordings.ts";
+import { RunningSessions } from "../../host/running_sessions.ts";
+import { SessionReports } from "../../host/session_reports.ts";
+import type { DialTarget } from "../dialer.ts";
+import { HostCertificates } from "./host_certificates.ts";
+import { RecordingProxy } from "./recording_proxy.ts";
+
+export interface RecordingServiceOptions {
+  readonly dataDir: string;
+  readonly hostId: string;
+  readonly cluster: string;
+  /** Of the proxy, as the cluster knows them. */
+  readonly hostname: string;
+  readonly addr: string;
+  readonly auth: Pick<AuthConnection, "api" | "call" | "state">;
+  readonly cache: ClusterCache;
+  readonly audit: Pick<AuditQueue, "emit" | "full">;
+  readonly dial?: DialTarget;
+}
+
+/** For how long the auth service may take to certify a host, in milliseconds. */
+const SIGN_MS = 10_000;
+/** For how long recordings may be sent when the proxy stops, in milliseconds. */
+const SPOOL_DRAIN_MS = 1_000;
+
+export class RecordingService {
+  readonly proxy: RecordingProxy;
+  readonly #options: RecordingServiceOptions;
+  readonly #recordings: HostRecordings;
+  readonly #reports: SessionReports;
+
+  /** @throws Deno.errors.* when the spool's directory cannot be used */
+  static async open(options: RecordingServiceOptions): Promise<RecordingService> {
+    const recordings = await HostRecordings.open({ ...options, role: "proxy" });
+    return new RecordingService(options, recordings);
+  }
+
+  private constructor(options: RecordingServiceOptions, recordings: HostRecordings) {
+    const { auth, cache, audit, cluster, hostId, hostname, addr, dial } = options;
+    this.#options = options;
+    this.#recordings = recordings;
+    const sessions = new RunningSessions();
+    this.#reports = new SessionReports({
+      auth,
+      list: () => sessions.list(),
+      end: (sid, by) => {
+        const found = sessions.end(sid, `The session was ended by ${printable(by)}`);
+        log("proxy").info("A session is to end", { sid, by, found });
+      },
+    });
+    sessions.onChange(() => this.#reports.changed());
+    this.proxy = new RecordingProxy({
+      cluster,
+      proxy: { hostId, hostname, addr },
+      cache,
+      audit,
+      tapes: recordings.recorder,
+      sessions,
+      clock: systemClock,
+      certificates: new HostCertificates({
+        sign: async (host, public_key) => {
+          const options = { timeoutMs: SIGN_MS };
+          return (await auth.call("sign.proxied_host", { host, public_key }, options)).cert;
+        },
+      }),
+      ...(dial ? { dial } : {}),
+    });
+  }
+
+  /** When no client is left: what was recorded goes to disk, and as far as it can to auth. */
+  async close(): Promise<void> {
+    await this.proxy.close();
+    await this.#reports.close();
+    const isConnected = this.#options.auth.state.status === "connected";
+    await this.#recordings.close({ drainMs: isConnected ? SPOOL_DRAIN_MS : 0 });
+  }
+}
