@@ -59,6 +59,22 @@ export const program: Program = {
       load: () => import("./sessions_kill.ts"),
     },
     {
+      name: "recordings ls",
+      summary: "list the recordings of sessions",
+      load: () => import("./recordings_ls.ts"),
+    },
+    {
+      name: "recordings export",
+      summary: "write the recording of a session to a file",
+      load: () => import("./recordings_export.ts"),
+    },
+    {
+      name: "recordings rm",
+      aliases: ["recordings del"],
+      summary: "delete the recording of a session",
+      load: () => import("./recordings_rm.ts"),
+    },
+    {
       name: "auth export",
       summary: "print the cluster's authorities, as OpenSSH and TLS want them",
       load: () => import("./auth_export.ts"),
