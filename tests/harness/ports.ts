@@ -12,3 +12,13 @@ export function freePort(): number {
     }
   }
 }
+
+/** Whether somebody listens on a port of loopback. */
+export async function canConnect(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

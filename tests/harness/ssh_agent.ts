@@ -1,0 +1,35 @@
+import { eventually, must } from "./run.ts";
+
+let serial = 0;
+
+/** A stock ssh-agent of a test. */
+export class SshAgent implements AsyncDisposable {
+  private constructor(readonly socket: string, readonly child: Deno.ChildProcess) {}
+
+  /** @param dir where its socket is made */
+  static async start(dir: string): Promise<SshAgent> {
+    const socket = `${dir}/ssh-agent-${++serial}.sock`;
+    const child = new Deno.Command("ssh-agent", {
+      args: ["-D", "-a", socket],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    await eventually("ssh-agent to listen", async () => (await Deno.stat(socket)).isSocket);
+    return new SshAgent(socket, child);
+  }
+
+  get env(): Record<string, string> {
+    return { SSH_AUTH_SOCK: this.socket };
+  }
+
+  /** Adds a private key's file, and the certificate beside it. */
+  async add(file: string): Promise<void> {
+    await must(["ssh-add", "-q", file], { env: this.env });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill("SIGTERM");
+    await this.child.status;
+  }
+}
