@@ -20,6 +20,7 @@ const packageOf: Readonly<Record<string, string>> = {
   unshare: "util-linux",
   curl: "curl",
   openssl: "openssl",
+  asciinema: "asciinema",
   nc: "netcat-openbsd",
   xauth: "xauth",
   Xvfb: "xvfb",

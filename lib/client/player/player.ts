@@ -84,7 +84,7 @@ export class Player {
     this.#reachedAt = this.#now();
     try {
       for (;;) {
-        const command = this.#commands.shift();
+        const command = this.#nextCommand();
         if (command === "quit") return "quit";
         if (command !== undefined) await this.#follow(command);
         else if (this.#cursor.next === undefined && !this.#cursor.ended) await this.#load();
@@ -96,6 +96,13 @@ export class Player {
     } finally {
       this.#cursor.close();
     }
+  }
+
+  /** Steps are counted from where a skip ends, so they wait for it. */
+  #nextCommand(): Command | undefined {
+    const [next] = this.#commands;
+    const isStep = next === "step" || next === "step-back";
+    return isStep && this.#aim?.time !== undefined ? undefined : this.#commands.shift();
   }
 
   async #follow(command: Exclude<Command, "quit">): Promise<void> {

@@ -119,7 +119,9 @@ Deno.test("Player skips ahead and back, several times at once too", async () => 
   assert.ok(terminal.shown.startsWith("0 1 "), "drawn again from the start");
   press("back", "back", "back", "back");
   await until("the start", () => terminal.shown === "0 " && terminal.stamp.endsWith("00:00"));
-  press(...Array<Command>(7).fill("forward"));
+  press("forward", "step", "step", "step-back");
+  await until("a step from 10 s", () => terminal.shown.endsWith("10 11 "));
+  press("pause", ...Array<Command>(7).fill("forward"));
   assert.equal(await ended, "ended");
 });
 

@@ -73,7 +73,7 @@ export class PlayerScreen {
   restoring(): Uint8Array {
     const leave = this.#filter.onAlternateScreen ? "\x1b[?1049l" : "";
     return utf8Encode(
-      `\x18${leave}\x1b[!p\x1b[?5l\x1b[?69l\x1b[?7h\x1b[r\x1b(B\x0f\x1b[0m${ORDINARY}\x1b[999;1H\r\n`,
+      `\x18${leave}\x1b[!p\x1b[?5l\x1b[?6l\x1b[?69l\x1b[?7h\x1b[r\x1b(B\x0f\x1b[0m${ORDINARY}\x1b[999;1H\r\n`,
     );
   }
 

@@ -35,7 +35,7 @@ const MAX_REPEAT = 999;
 const MAX_NUMBERS = 32;
 
 /** A terminal that has been reset, without what a hard reset does to the watcher's own. */
-export const BLANK_SCREEN = "\x1b[?1049l\x1b[!p\x1b[?5l\x1b[?69l\x1b[?7h\x1b[r\x1b(B\x0f" +
+export const BLANK_SCREEN = "\x1b[?1049l\x1b[!p\x1b[?5l\x1b[?6l\x1b[?69l\x1b[?7h\x1b[r\x1b(B\x0f" +
   "\x1b[0m\x1b[H\x1b[2J";
 
 export class VtFilter implements VtHandler {
