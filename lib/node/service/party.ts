@@ -1,11 +1,11 @@
 /** Somebody who sees a session on a terminal: its owner, or who has joined. */
 import { utf8Encode } from "../../base/bytes.ts";
 import { EMPTY_SCREEN, GIVEN_BACK } from "../../base/vt.ts";
+import type { PartyFacts } from "../../host/session_audit.ts";
 import type { JoinMode } from "../../resources/types.ts";
 import type { ServerChannel } from "../../ssh/server.ts";
 import type { ChildExit } from "../os/child.ts";
 import { notice, type NoticeStyle } from "./screen.ts";
-import type { ConnectionFacts } from "./session_audit.ts";
 
 export interface PartyOptions {
   readonly user: string;
@@ -14,7 +14,7 @@ export interface PartyOptions {
   readonly term: string;
   readonly channel: ServerChannel;
   /** How the audit log names this party's connection. */
-  readonly fields: ConnectionFacts;
+  readonly fields: PartyFacts;
   /** Called whenever bytes come or go. */
   readonly onActivity: () => void;
   /** Tells the client's program, not its terminal, of an event of the session. */
@@ -66,7 +66,7 @@ export class Party {
     return this.#options.mode;
   }
 
-  get fields(): ConnectionFacts {
+  get fields(): PartyFacts {
     return this.#options.fields;
   }
 
