@@ -78,6 +78,10 @@ const SLICE_BYTES = 2048;
  * @throws BadParameter when it is damaged, or inflates to more than {@link MAX_PLAIN_BYTES}
  */
 export async function inflateMember(member: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  // The runtime does not miss a trailer that is cut off.
+  if (readMemberHeader(member)?.length !== member.length) {
+    throw new BadParameter("A part of the recording is torn");
+  }
   const stream = new DecompressionStream("gzip");
   const writer = stream.writable.getWriter();
   const feeding = (async () => {

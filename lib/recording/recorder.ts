@@ -18,6 +18,8 @@ export interface RecorderOptions {
   readonly remote: RecordingRemote;
   /** What happens when the disk is full; asked each time. */
   readonly onFull: () => "refuse" | "continue";
+  /** For how long a session waits whose recording must be at auth while that is away; 10 s. */
+  readonly patienceMs?: number;
 }
 
 /** What is shown waits for the Worker at most so long, in milliseconds. */
@@ -74,7 +76,8 @@ export class Recorder implements TapeStarter {
   async #begin(options: TapeOptions): Promise<{ tape: RunningTape; failure?: Failure }> {
     const { meta, mode } = options;
     const id = this.#nextId++;
-    const upload = mode === "sync" ? new SyncUpload(this.#options.remote, meta.sid) : undefined;
+    const { remote, patienceMs } = this.#options;
+    const upload = mode === "sync" ? new SyncUpload(remote, meta.sid, { patienceMs }) : undefined;
     const tape = new RunningTape({
       recorded: mode !== "none",
       upload,

@@ -17,7 +17,6 @@ export interface RecordingRemote {
   state(sid: string): Promise<{ size: number; finished: boolean }>;
 }
 
-/** For so long a session waits for auth to come back, in milliseconds; nothing is shown meanwhile. */
 const PATIENCE_MS = 10_000;
 const RETRY_MS = 500;
 /** Members that wait go together, up to so many bytes. */
@@ -36,6 +35,7 @@ export class SyncUpload {
 
   readonly #remote: RecordingRemote;
   readonly #sid: string;
+  readonly #patienceMs: number;
   readonly #hash = createHash("sha256");
   readonly #begun = Promise.withResolvers<void>();
   readonly #failed = Promise.withResolvers<TeleportError>();
@@ -44,7 +44,9 @@ export class SyncUpload {
   #error: TeleportError | undefined;
   #sending: Promise<void> | undefined;
 
-  constructor(remote: RecordingRemote, sid: string) {
+  /** @param o.patienceMs for so long a session waits for auth to come back; 10 s when omitted */
+  constructor(remote: RecordingRemote, sid: string, o: { patienceMs?: number | undefined } = {}) {
+    this.#patienceMs = o.patienceMs ?? PATIENCE_MS;
     this.#remote = remote;
     this.#sid = sid;
     this.begun = this.#begun.promise;
@@ -112,7 +114,7 @@ export class SyncUpload {
   }
 
   async #patiently<T>(call: () => Promise<T>): Promise<T> {
-    const giveUpAt = performance.now() + PATIENCE_MS;
+    const giveUpAt = performance.now() + this.#patienceMs;
     while (true) {
       try {
         return await call();
