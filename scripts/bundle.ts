@@ -28,8 +28,14 @@ export async function bundle(entry: string, outDir: string): Promise<Bundle> {
   const inputs = new Set<string>();
   const files: string[] = [];
 
-  const emit = async (options: esbuild.BuildOptions, to: string, workersDir: string) => {
-    const plugins = [leftOutParts(), workerUrls(workers, workersDir), libsqlAddon(addon)];
+  /** @param workersDir and the directory of the addon, both as seen from `to` */
+  const emit = async (
+    options: esbuild.BuildOptions,
+    to: string,
+    workersDir: string,
+    addonDir: string,
+  ) => {
+    const plugins = [leftOutParts(), workerUrls(workers, workersDir), libsqlAddon(addon, addonDir)];
     const result = await esbuild.build({ ...common, ...options, plugins, outdir: to });
     for (const input of Object.keys(result.metafile?.inputs ?? {})) inputs.add(input);
     for (const file of result.outputFiles ?? []) {
@@ -40,10 +46,10 @@ export async function bundle(entry: string, outDir: string): Promise<Bundle> {
   };
 
   const split = { splitting: true, chunkNames: "[name]-[hash]" };
-  await emit({ entryPoints: { main: entry }, ...split }, outDir, "./workers/");
+  await emit({ entryPoints: { main: entry }, ...split }, outDir, "./workers/", "./");
   // A worker may itself start workers: the map grows while it is walked.
   for (const [source, name] of workers) {
-    await emit({ entryPoints: { [name]: source } }, join(outDir, "workers"), "./");
+    await emit({ entryPoints: { [name]: source } }, join(outDir, "workers"), "./", "../");
   }
   const included = [...workers.values()].map((name) => `workers/${name}.js`);
   if (addon.path) {
@@ -144,12 +150,12 @@ function workerUrls(workers: Map<string, string>, workersDir: string): esbuild.P
   };
 }
 
-function libsqlAddon(addon: { path?: string }): esbuild.Plugin {
+function libsqlAddon(addon: { path?: string }, addonDir: string): esbuild.Plugin {
   return {
     name: "libsql-addon",
     setup(build) {
-      build.onResolve({ filter: /^\.\/libsql\.node$/ }, (args) => ({
-        path: args.path,
+      build.onResolve({ filter: /^\.\/libsql\.node$/ }, () => ({
+        path: `${addonDir}libsql.node`,
         external: true,
       }));
       build.onLoad({ filter: /\/node_modules\/libsql\/index\.js$/ }, async (args) => {

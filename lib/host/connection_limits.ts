@@ -44,6 +44,13 @@ export class ConnectionLimits {
     clearTimeout(this.#timer);
   }
 
+  /** A limit that is watched elsewhere was reached. */
+  end(reason: string): void {
+    if (this.#isOver) return;
+    clearTimeout(this.#timer);
+    this.#end(reason);
+  }
+
   #schedule(): void {
     const { clock, expiresMs, idleTimeoutMs } = this.#options;
     const ends = [

@@ -1,12 +1,13 @@
 /** Who may log in to this node, and as whom: from the certificate, the roles and the labels. */
 import { NodeAccess, type SessionOptions, sessionOptions } from "../../access/mod.ts";
 import type { Clock } from "../../base/clock.ts";
-import { AccessDenied } from "../../base/errors.ts";
+import { AccessDenied, LimitExceeded } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";
 import { printable } from "../../base/text.ts";
 import { checkCertificate } from "../../cert/check.ts";
 import { type UserIdentity, userIdentityOf } from "../../cert/identity.ts";
 import type { ClusterCache } from "../../host/cache.ts";
+import type { ConnectionLease, ConnectionLeases } from "../../host/connection_leases.ts";
 import type { Labels, Role } from "../../resources/types.ts";
 import type { AuthAttempt } from "../../ssh/server.ts";
 import { checkLogin } from "../process/login_checks.ts";
@@ -17,6 +18,8 @@ export interface NodeUser {
   readonly identity: UserIdentity;
   readonly osUser: OsUser;
   readonly options: SessionOptions;
+  /** Where the roles limit the number of connections. */
+  readonly lease?: ConnectionLease;
 }
 
 export interface AuthorizerOptions {
@@ -24,6 +27,9 @@ export interface AuthorizerOptions {
   readonly cache: Pick<ClusterCache, "authorities" | "get">;
   readonly labels: () => Labels;
   readonly clock: Clock;
+  readonly leases: Pick<ConnectionLeases, "acquire">;
+  /** Somebody has as many connections as the roles allow. */
+  readonly onTooMany: (attempt: AuthAttempt, user: NodeUser) => void;
 }
 
 export class Authorizer {
@@ -43,7 +49,19 @@ export class Authorizer {
     if (!allowed) throw this.#denied(identity, login, reason);
     const osUser = await lookUpUser(login);
     await checkLogin(osUser, this.#options.clock.now());
-    return { identity, osUser, options: sessionOptions(roles) };
+    const user = { identity, osUser, options: sessionOptions(roles) };
+    return user.options.maxConnections === 0 ? user : await this.#withLease(attempt, user);
+  }
+
+  /** @throws LimitExceeded, and AccessDenied when the connections cannot be counted */
+  async #withLease(attempt: AuthAttempt, user: NodeUser): Promise<NodeUser> {
+    try {
+      const { identity, options: { maxConnections } } = user;
+      return { ...user, lease: await this.#options.leases.acquire(identity.user, maxConnections) };
+    } catch (error) {
+      if (error instanceof LimitExceeded) this.#options.onTooMany(attempt, user);
+      throw error;
+    }
   }
 
   #identify(attempt: AuthAttempt): UserIdentity {

@@ -14,6 +14,7 @@ import type { TapeStarter } from "../../recording/tape.ts";
 import type { ServerConnection, SessionHandlers } from "../../ssh/server.ts";
 import type { AgentSockets } from "../forward/agent_socket.ts";
 import { PortForwarding } from "../forward/port_forwarding.ts";
+import { Relays } from "../forward/relays.ts";
 import { SessionForwarding } from "../forward/session_forwarding.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { ConnectionLimits } from "../../host/connection_limits.ts";
@@ -54,13 +55,14 @@ export function serveConnection(
   const limits = limitConnection(connection, context);
   const onActivity = () => limits.active();
   const { audit, facts } = context;
-  const ports = new PortForwarding({ connection, audit, facts, onActivity });
+  const relays = new Relays(MAX_FORWARDS, onActivity);
+  const ports = new PortForwarding({ connection, audit, facts, relays });
   let sessions = 0;
   connection.handle({
     session: () => {
       refuseTooMany(sessions, connection, context);
       sessions++;
-      return openSession(connection, context, {
+      return openSession(connection, context, relays, {
         onActivity,
         mayReturn: () => !limits.wereReached,
         onClosed: () => sessions--,
@@ -92,6 +94,7 @@ function refuseTooMany(
 function openSession(
   connection: ServerConnection<NodeUser>,
   context: ConnectionContext,
+  relays: Relays,
   callbacks: Pick<SessionOptions, "onActivity" | "mayReturn" | "onClosed">,
 ): SessionHandlers {
   const { config, identity, cache, audit, facts, clock, running } = context;
@@ -114,7 +117,7 @@ function openSession(
       audit,
       facts,
       sockets: context.agentSockets,
-      onActivity: callbacks.onActivity,
+      relays,
     }),
     recording: recordingMode(cache),
     webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
@@ -161,5 +164,8 @@ function limitConnection(
     },
   });
   connection.closed.then(() => limits.stop());
+  const { lease } = connection.identity;
+  lease?.hold((reason) => limits.end(reason));
+  connection.closed.then(() => lease?.release());
   return limits;
 }

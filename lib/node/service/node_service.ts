@@ -1,6 +1,7 @@
 /** The node role of a daemon: the SSH service on 3022, its labels, its heartbeat. */
 import type { AuditEmitter } from "../../audit/events.ts";
 import { type Clock, systemClock } from "../../base/clock.ts";
+import { parseDuration } from "../../base/duration.ts";
 import { messageOf } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr, normalizeIp, parseAddr } from "../../base/net.ts";
@@ -14,16 +15,23 @@ import { ClusterCache } from "../../host/cache.ts";
 import { privateDirectory } from "../../base/files.ts";
 import { HostRecordings } from "../../host/recordings.ts";
 import { Heartbeat } from "../../host/heartbeat.ts";
+import { ConnectionLeases } from "../../host/connection_leases.ts";
 import type { HostIdentity } from "../../host/identity.ts";
 import { SessionReports } from "../../host/session_reports.ts";
 import type { Node } from "../../resources/types.ts";
-import { type AuthFailure, type PeerAddress, SshServer } from "../../ssh/server.ts";
+import type { Certificate } from "../../sshwire/certificate.ts";
+import {
+  type AuthAttempt,
+  type AuthFailure,
+  type PeerAddress,
+  SshServer,
+} from "../../ssh/server.ts";
 import { AgentSockets } from "../forward/agent_socket.ts";
 import { Authorizer, type NodeUser } from "./authorizer.ts";
 import { serveConnection } from "./connection.ts";
 import { NodeLabels } from "./labels.ts";
 import { RunningSessions } from "../../host/running_sessions.ts";
-import type { NodeFacts } from "./session_audit.ts";
+import { connectionFields, type NodeFacts } from "./session_audit.ts";
 
 export interface NodeOptions {
   readonly config: Config;
@@ -95,6 +103,9 @@ export class NodeService {
   readonly #server: SshServer<NodeUser>;
   readonly #heartbeat: Heartbeat<Node>;
   readonly #authorizer: Authorizer;
+  readonly #leases: ConnectionLeases;
+  /** Of clients whose refusal the audit log knows already, under its own name. */
+  readonly #reported = new WeakSet<Certificate>();
   readonly #agentSockets: AgentSockets;
   readonly #clock: Clock;
   readonly #facts: NodeFacts;
@@ -119,11 +130,18 @@ export class NodeService {
       }),
       labels: () => parts.labels.current,
     };
+    this.#leases = new ConnectionLeases({
+      auth,
+      timeoutMs: () =>
+        parseDuration(parts.cache.list("cluster_config")[0]?.spec.session_control_timeout ?? "2m"),
+    });
     this.#authorizer = new Authorizer({
       cluster,
       cache: parts.cache,
       labels: () => parts.labels.current,
       clock: this.#clock,
+      leases: this.#leases,
+      onTooMany: (attempt, user) => this.#tooManyConnections(attempt, user),
     });
     this.#agentSockets = AgentSockets.of(hostId);
     this.#agentSockets.clean();
@@ -173,6 +191,7 @@ export class NodeService {
     // Those that wait for somebody's return. All have their ends to report.
     this.#sessions.endAll("The node is stopping");
     await Promise.all(this.#running);
+    this.#leases.close();
     const drainMs = this.#options.auth.state.status === "connected" ? SPOOL_DRAIN_MS : 0;
     await this.#parts.recordings.close({ drainMs });
     await audit.close({ drainMs });
@@ -228,6 +247,17 @@ export class NodeService {
     );
   }
 
+  #tooManyConnections(attempt: AuthAttempt, user: NodeUser): void {
+    if (attempt.certificate) this.#reported.add(attempt.certificate);
+    this.#parts.audit.emit({
+      event: "session.rejected",
+      code: "T1006W",
+      ...connectionFields(this.#facts, { ...attempt, identity: user }),
+      reason: "max_connections limit reached",
+      max: user.options.maxConnections,
+    });
+  }
+
   #authFailed(failure: AuthFailure): void {
     const { username, remote, local, message, certificate } = failure;
     log("node").info("A client was refused", {
@@ -236,7 +266,7 @@ export class NodeService {
       error: message,
     });
     // Strangers who knock with bare keys are for the log; a certificate that is refused is news.
-    if (!certificate) return;
+    if (!certificate || this.#reported.has(certificate)) return;
     const { hostId, hostname, addr, labels } = this.#facts;
     const emitter: AuditEmitter = this.#parts.audit;
     emitter.emit({

@@ -302,6 +302,41 @@ test("max_sessions bounds the channels of a connection", async () => {
   await first.status;
 });
 
+test("max_connections bounds a user's connections, as auth counts them, and needs auth to", async () => {
+  const one = role("one", (r) => r.spec.options.max_connections = 1);
+  await using node = await TestNode.start({ roles: [one, role("any")] });
+  const first = new Deno.Command("ssh", {
+    args: [...await node.person({ roles: ["one"] }), "127.0.0.1", "echo up; read line"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = first.stdout.getReader();
+  await reader.read();
+  assert.equal(node.auth.leases.size, 1);
+  const second = await node.ssh({ roles: ["one"] }, ["true"]);
+  assert.equal(second.code, 255);
+  assert.match(second.err, /too many concurrent ssh connections/);
+  const [rejected] = await node.events("session.rejected");
+  assert.deepEqual(
+    [rejected!.code, rejected!.user, rejected!.login, rejected!.reason, rejected!.max],
+    ["T1006W", "joe", "root", "max_connections limit reached", 1],
+  );
+  assert.deepEqual(node.auth.events.filter(({ event }) => event === "auth"), []);
+  // Without the option nothing is counted, and nothing asked.
+  assert.equal((await node.ssh({ roles: ["any"] }, ["true"])).code, 0);
+  await first.stdin.close();
+  await reader.cancel();
+  await first.status;
+  while (node.auth.leases.size > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal((await node.ssh({ roles: ["one"] }, ["true"])).code, 0);
+  node.auth.goAway();
+  const away = await node.ssh({ roles: ["one"] }, ["true"]);
+  assert.equal(away.code, 255);
+  assert.match(away.err, /cannot be told now how many connections "joe" has \(max=1\)/);
+  assert.equal((await node.ssh({ roles: ["any"] }, ["true"])).code, 0);
+});
+
 test("a connection ends with its certificate where the role says so", async () => {
   const strict = role("strict", (r) => r.spec.options.disconnect_expired_cert = true);
   await using node = await TestNode.start({ roles: [strict] });

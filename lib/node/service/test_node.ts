@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { AuditEvent } from "../../audit/events.ts";
 import type { ActiveSession, WatchEvent } from "../../api/types.ts";
 import { fromBase64 } from "../../base/bytes.ts";
-import { ConnectionProblem } from "../../base/errors.ts";
+import { ConnectionProblem, LimitExceeded } from "../../base/errors.ts";
 import { issueUserCertificate } from "../../cert/issue.ts";
 import type { Config } from "../../config/mod.ts";
 import type { AuthState } from "../../host/auth_connection.ts";
@@ -35,6 +35,8 @@ export class FakeAuth {
   readonly heartbeats: Node[] = [];
   /** What the node said last of its sessions. */
   sessions: ActiveSession[] = [];
+  /** Of connections, as far as their number is limited. */
+  readonly leases = new Set<string>();
   readonly resources: AnyResource[];
   state: AuthState = { status: "connected", address: "test", sinceMs: 0 };
   readonly #away = Promise.withResolvers<void>();
@@ -87,6 +89,21 @@ export class FakeAuth {
     }
     if (method === "sessions.heartbeat") {
       this.sessions = (params as { sessions: ActiveSession[] }).sessions;
+      return Promise.resolve({});
+    }
+    if (method === "connections.acquire") {
+      const { lease, max } = params as { lease: string; max: number };
+      if (this.leases.size >= max) {
+        return Promise.reject(
+          new LimitExceeded(`too many concurrent ssh connections (max=${max})`),
+        );
+      }
+      this.leases.add(lease);
+      return Promise.resolve({ expires: new Date().toISOString() });
+    }
+    if (method === "connections.renew") return Promise.resolve({ lost: [] });
+    if (method === "connections.release") {
+      this.leases.delete((params as { lease: string }).lease);
       return Promise.resolve({});
     }
     if (method === "recordings.state") return Promise.resolve({ size: 0, finished: false });
