@@ -75,6 +75,22 @@ export const program: Program = {
       load: () => import("./recordings_rm.ts"),
     },
     {
+      name: "events ls",
+      aliases: ["events list"],
+      summary: "search the audit log",
+      load: () => import("./events_ls.ts"),
+    },
+    {
+      name: "events watch",
+      summary: "follow the audit log",
+      load: () => import("./events_watch.ts"),
+    },
+    {
+      name: "events export",
+      summary: "write audit events as JSON lines",
+      load: () => import("./events_export.ts"),
+    },
+    {
       name: "auth export",
       summary: "print the cluster's authorities, as OpenSSH and TLS want them",
       load: () => import("./auth_export.ts"),

@@ -8,7 +8,7 @@ import type { Flags, OptionSpec } from "./flags.ts";
 export const rangeOptions: readonly OptionSpec[] = [
   {
     flags: "--from <time>",
-    description: "not before: 2026-03-02, 2026-03-02T10:00:00Z, or how long ago: 2h",
+    description: "not before: 2026-03-02, 2026-03-02T10:00:00Z, or how long ago: 2h, 30d",
   },
   { flags: "--to <time>", description: "not after; a day is meant with its end" },
 ];
@@ -36,11 +36,13 @@ function parseWhen(text: string, name: "from" | "to", nowMs: number): string {
   }
   throw new UsageError(
     `--${name}=${text} is no time: write a day (2026-03-02), a time with its zone ` +
-      "(2026-03-02T10:00:00Z), or how long ago (90m, 24h)",
+      "(2026-03-02T10:00:00Z), or how long ago (90m, 24h, 30d)",
   );
 }
 
 function ago(text: string): number {
+  const [, days] = /^(\d{1,6})d$/.exec(text) ?? [];
+  if (days !== undefined) return Number(days) * DAY_MS;
   try {
     return parseDuration(text);
   } catch (e) {

@@ -16,6 +16,7 @@ Deno.test("rangeOf() reads days, times with zones, and how long ago", () => {
     to: "2026-03-01T23:59:59.999Z",
   });
   assert.deepEqual(range("2026-03-01T10:00+02:00"), { from: "2026-03-01T08:00:00.000Z" });
+  assert.deepEqual(range("2d"), { from: "2026-02-28T12:00:00.000Z" });
   assert.deepEqual(range("90m", "0"), {
     from: "2026-03-02T10:30:00.000Z",
     to: "2026-03-02T12:00:00.000Z",
