@@ -14,6 +14,7 @@ import {
   windowAdjust,
 } from "./messages.ts";
 import { keepsNothing } from "./memory.ts";
+import { watchForStall } from "./stall.ts";
 import { Disconnect } from "./transport.ts";
 
 /** Bytes a peer may send before we have read them. */
@@ -213,7 +214,10 @@ export class Channel {
     // What was received may still be read. What is written now is held, so that a writer stops; it
     // is told by "close".
     if (this.stream.readableEnded) this.stream.destroy();
-    else this.stream.once("end", () => this.stream.destroy());
+    else {
+      this.stream.once("end", () => this.stream.destroy());
+      this.#limitReader();
+    }
     this.#gone();
   }
 
@@ -305,6 +309,13 @@ export class Channel {
   #endReading(): void {
     if (!this.stream.destroyed) this.stream.push(null);
     if (this.stderrIn && !this.stderrIn.destroyed) this.stderrIn.push(null);
+  }
+
+  /** Of a session the program is ended; what is at the other end of a forwarded one may hang. */
+  #limitReader(): void {
+    if (this.#closeRule !== "when-both-ended") return;
+    const { stream } = this;
+    stream.once("close", watchForStall(() => stream.readableLength, () => stream.destroy()));
   }
 
   /** Lets the peer send as much again as was read, when that is worth a message. */

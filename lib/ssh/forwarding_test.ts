@@ -1,6 +1,6 @@
 /** Forwarding between our client and our server, and what either refuses. */
 import assert from "node:assert/strict";
-import type { Duplex } from "node:stream";
+import { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
 import { AccessDenied, ConnectionProblem, LimitExceeded } from "../base/errors.ts";
 import { WireReader } from "../sshwire/codec.ts";
@@ -85,7 +85,7 @@ Deno.test("requestTcpipForward() gets the port, and the first connection that fo
           originHost: "10.0.0.7",
           originPort: 1234,
         });
-        stream.end("knock");
+        stream.resume().end("knock");
       });
       return Promise.resolve(bind.port || 40_000);
     },
@@ -280,6 +280,41 @@ Deno.test("a thousand forwarded connections at once, and sessions have their own
   for (const session of sessions) session.close();
 });
 
+Deno.test("35: targets that take nothing are counted until they are given up", async () => {
+  const clock = new Intervals();
+  const targets: Duplex[] = [];
+  await using it = await pair(
+    {
+      maxForwards: 2,
+      directTcpip: () => {
+        const target = new Duplex({ read() {}, write() {}, writableHighWaterMark: 1 });
+        targets.push(target);
+        return Promise.resolve(target);
+      },
+    },
+    {},
+    { limits: { maxChannels: 1 } },
+  );
+  const connectAndLeave = async () => {
+    const stream = await it.client.directTcpip("10.0.0.1", 80);
+    stream.end("what nobody reads".repeat(1000));
+    stream.on("error", () => {}).destroy();
+  };
+  {
+    using _ = clock.held();
+    for (let i = 0; i < 3; i++) await connectAndLeave();
+    await waitFor(() => it.connection.channelCount === 0);
+    await assert.rejects(connectAndLeave(), LimitExceeded);
+    assert.deepEqual(targets.map(({ destroyed }) => destroyed), [false, false, false]);
+    // What was not read before the channel ended, then what the target does not take.
+    const areGone = () => targets.every(({ destroyed }) => destroyed);
+    while (!areGone()) await clock.tick();
+    await connectAndLeave();
+    assert.equal(targets.length, 4);
+    while (!areGone()) await clock.tick();
+  }
+});
+
 Deno.test("a server does not open more channels than a connection may have", async () => {
   await using it = await pair(
     { ...sessionWith({ agentForward: () => true }), maxForwards: 2 },
@@ -385,4 +420,34 @@ async function rawPeer(server: SshServer<TestIdentity>) {
 
 async function waitFor(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Intervals that run out when the test says so. */
+class Intervals {
+  readonly #callbacks = new Map<number, () => void>();
+
+  held(): Disposable {
+    const { setInterval, clearInterval } = globalThis;
+    const { unrefTimer } = Deno;
+    let last = 0;
+    Object.assign(globalThis, {
+      setInterval: (callback: () => void) => {
+        this.#callbacks.set(--last, callback);
+        return last;
+      },
+      clearInterval: (id: number) => id < 0 ? this.#callbacks.delete(id) : clearInterval(id),
+    });
+    Deno.unrefTimer = (id) => id < 0 || unrefTimer(id);
+    return {
+      [Symbol.dispose]: () => {
+        Object.assign(globalThis, { setInterval, clearInterval });
+        Deno.unrefTimer = unrefTimer;
+      },
+    };
+  }
+
+  async tick(): Promise<void> {
+    for (const callback of [...this.#callbacks.values()]) callback();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -46,6 +46,8 @@ export function isForwardRequest(name: string): boolean {
 export class ServerForwarding {
   readonly #channels: Channels;
   readonly #handlers: ForwardingHandlers;
+  /** Targets that are dialled, connected to, or have yet to take what was sent to them. */
+  #targets = 0;
 
   constructor(channels: Channels, handlers: ForwardingHandlers) {
     this.#channels = channels;
@@ -107,11 +109,18 @@ export class ServerForwarding {
       this.#channels.refuse(request, OPEN_FAILURE.PROHIBITED, "Forwarding is not served here");
       return;
     }
-    Promise.try(() => directTcpip(target)).then((other) => {
+    // Counted apart: a target that hangs is there for longer than its channel.
+    if (this.#targets >= this.#channels.max) {
+      const text = "Too many targets have not taken yet what was sent to them";
+      this.#channels.refuse(request, OPEN_FAILURE.RESOURCE_SHORTAGE, text);
+      return;
+    }
+    this.#targets++;
+    Promise.try(() => directTcpip(target)).then(async (other) => {
       const channel = this.#channels.accept(request, { closeRule: "when-both-ended" });
-      if (channel) relay(channel.stream, other, onForwardActivity);
+      if (channel) await relay(channel.stream, other, onForwardActivity);
       else other.destroy();
-    }).catch((error) => refuseFor(this.#channels, request, error));
+    }, (error) => refuseFor(this.#channels, request, error)).finally(() => this.#targets--);
   }
 
   #onStreamlocal(request: OpenRequest): void {

@@ -8,6 +8,7 @@ import { Duplex, type Readable, type Writable } from "node:stream";
 import { ConnectionProblem, messageOf, toTeleportError } from "../base/errors.ts";
 import { hasConsumed, keepsNothing, nothing, reuse, type Reusing } from "./memory.ts";
 import { Outbox } from "./outbox.ts";
+import { watchForStall } from "./stall.ts";
 
 /** Memory is read into in blocks, bigger ones the more there is to read. */
 const firstBlock = 8 * 1024;
@@ -185,7 +186,7 @@ export async function relay(
   b: Duplex,
   onActivity: () => void = ignore,
 ): Promise<{ aToB: number; bToA: number }> {
-  const stopWatching = [watchForStall(a, b), watchForStall(b, a)];
+  const stopWatching = [limitRest(a, b), limitRest(b, a)];
   const [aToB, bToA] = await Promise.all([
     copy(a, b, ignore, onActivity),
     copy(b, a, ignore, onActivity),
@@ -196,24 +197,16 @@ export async function relay(
   return { aToB, bToA };
 }
 
-/** How long the rest of what one stream said may get nowhere in the other. */
-const stallMs = 60_000;
-
 /** When `closed` is gone, `other` may take what is left, but not for ever. */
-function watchForStall(closed: Duplex, other: Duplex): () => void {
-  let timer: ReturnType<typeof setInterval> | undefined;
+function limitRest(closed: Duplex, other: Duplex): () => void {
+  let stop = ignore;
   const onClose = () => {
-    let before = other.writableLength;
-    timer = setInterval(() => {
-      if (other.writableLength === before) other.destroy();
-      before = other.writableLength;
-    }, stallMs);
-    Deno.unrefTimer(timer);
+    stop = watchForStall(() => other.writableLength, () => other.destroy());
   };
   closed.once("close", onClose);
   return () => {
     closed.off("close", onClose);
-    clearInterval(timer);
+    stop();
   };
 }
 

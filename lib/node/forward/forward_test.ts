@@ -224,7 +224,10 @@ test("attack 38: whatever address is asked for, only loopback is listened on", a
     .filter(({ family, address }) => family === "IPv4" && !address.startsWith("127."))
     .map(({ address }) => address);
   for (const host of ["", "*", "0.0.0.0", "::", ...others, "example.com", "127.0.0.1"]) {
-    const { port } = await client.ssh.requestTcpipForward({ host, port: 0 }, (s) => s.end("x"));
+    const { port } = await client.ssh.requestTcpipForward(
+      { host, port: 0 },
+      (s) => s.resume().end("x"),
+    );
     for (const address of others) {
       await assert.rejects(dialTcp({ host: address, port, timeoutMs: 2000 }), host);
     }

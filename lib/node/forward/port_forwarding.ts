@@ -4,24 +4,23 @@
  * `GatewayPorts no`, nothing is ever listened on but loopback, whatever is asked for.
  */
 import { AccessDenied, AlreadyExists, LimitExceeded, messageOf } from "../../base/errors.ts";
-import { log } from "../../base/log.ts";
 import { formatAddr, type HostPort } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import { assertMayForward } from "../../host/forward_permission.ts";
 import type { DirectTcpip, ForwardBind, ServerConnection } from "../../ssh/server.ts";
-import { type ConnStream, relay } from "../../ssh/stream.ts";
+import type { ConnStream } from "../../ssh/stream.ts";
 import type { NodeUser } from "../service/authorizer.ts";
 import { connectionFields, type NodeFacts } from "../service/session_audit.ts";
 import { dialTarget } from "./dial.ts";
 import { BOTH, type LoopbackHost, LoopbackListener } from "./loopback.ts";
+import type { Relays } from "./relays.ts";
 
 export interface PortForwardingOptions {
   readonly connection: ServerConnection<NodeUser>;
   readonly audit: Pick<AuditQueue, "emit" | "full">;
   readonly facts: NodeFacts;
-  /** Called whenever bytes come or go. */
-  readonly onActivity: () => void;
+  readonly relays: Relays;
 }
 
 /** Listeners of one connection. */
@@ -114,24 +113,16 @@ export class PortForwarding {
     }
   }
 
-  async #onConnection(stream: ConnStream, from: Deno.NetAddr, bind: ForwardBind): Promise<void> {
-    const { connection, onActivity } = this.#options;
-    try {
-      const channel = await connection.openForwardedTcpip({
+  #onConnection(stream: ConnStream, from: Deno.NetAddr, bind: ForwardBind): void {
+    const { connection, relays } = this.#options;
+    relays.run(stream, () =>
+      connection.openForwardedTcpip({
         // As it was asked for: that is how the client knows which of its forwards this is.
         connectedHost: bind.host,
         connectedPort: bind.port,
         originHost: from.hostname,
         originPort: from.port,
-      });
-      await relay(channel, stream, onActivity);
-    } catch (error) {
-      log("node").info("A forwarded connection was not taken by the client", {
-        port: bind.port,
-        error: messageOf(error),
-      });
-      stream.destroy();
-    }
+      }));
   }
 
   /** Says in the audit log how it went, with the address as it is by then. */

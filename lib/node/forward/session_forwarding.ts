@@ -1,15 +1,13 @@
 /** What a client lends to one session on this node: its agent, its display. */
-import type { Duplex } from "node:stream";
 import { messageOf } from "../../base/errors.ts";
-import { log } from "../../base/log.ts";
 import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import { assertMayForward } from "../../host/forward_permission.ts";
 import type { ServerConnection, X11Request } from "../../ssh/server.ts";
-import { type ConnStream, relay } from "../../ssh/stream.ts";
 import type { NodeUser } from "../service/authorizer.ts";
 import { connectionFields, type NodeFacts } from "../service/session_audit.ts";
 import type { AgentSocket, AgentSockets } from "./agent_socket.ts";
+import type { Relays } from "./relays.ts";
 import { X11Display } from "./x11_display.ts";
 
 export interface SessionForwardingOptions {
@@ -18,8 +16,7 @@ export interface SessionForwardingOptions {
   readonly audit: Pick<AuditQueue, "emit">;
   readonly facts: NodeFacts;
   readonly sockets: AgentSockets;
-  /** Called whenever bytes come or go. */
-  readonly onActivity: () => void;
+  readonly relays: Relays;
 }
 
 export class SessionForwarding {
@@ -79,11 +76,11 @@ export class SessionForwarding {
 
   #openAgent(): Record<string, string> {
     if (!this.#wantsAgent || this.#isClosed) return {};
-    const { connection, sockets } = this.#options;
+    const { connection, sockets, relays } = this.#options;
     try {
       this.#agent = sockets.open(
         connection.identity.osUser,
-        (stream) => this.#relay(stream, connection.openAgent()),
+        (stream) => relays.run(stream, () => connection.openAgent()),
       );
       return { SSH_AUTH_SOCK: this.#agent.path };
     } catch (error) {
@@ -94,13 +91,13 @@ export class SessionForwarding {
 
   async #openDisplay(): Promise<Record<string, string>> {
     if (!this.#wantsX11 || this.#isClosed) return {};
-    const { connection } = this.#options;
+    const { connection, relays } = this.#options;
     try {
       this.#display = X11Display.open(
         connection.identity.osUser,
         this.#wantsX11,
         (stream, { hostname: originHost, port: originPort }) =>
-          this.#relay(stream, connection.openX11({ originHost, originPort })),
+          relays.run(stream, () => connection.openX11({ originHost, originPort })),
       );
       await this.#display.authorize();
       this.#reportX11();
@@ -109,18 +106,6 @@ export class SessionForwarding {
       this.#x11Refused(error);
       await this.#display?.close();
       return {};
-    }
-  }
-
-  async #relay(stream: ConnStream, opening: Promise<Duplex>): Promise<void> {
-    try {
-      await relay(await opening, stream, this.#options.onActivity);
-    } catch (error) {
-      log("node").info("The client did not take a connection to what it lends", {
-        session: this.#options.sessionId,
-        error: messageOf(error),
-      });
-      stream.destroy();
     }
   }
 
