@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { Background } from "../harness/background.ts";
 import { bothWays, BulkServer, largeBothWays } from "../harness/bulk.ts";
-import { Cluster, type Person } from "../harness/cluster.ts";
+import { Cluster } from "../harness/cluster.ts";
 import { exists } from "../harness/files.ts";
 import { OsUser } from "../harness/os_user.ts";
 import { canConnect, freePort } from "../harness/ports.ts";
 import { eventually, must, run, type RunResult } from "../harness/run.ts";
-import { Agent } from "../harness/ssh_agent.ts";
+import { SshAgent } from "../harness/ssh_agent.ts";
 import { XServer } from "../harness/x_server.ts";
 
 const ROLE = (name: string, options: string, logins: string) =>
@@ -31,7 +31,7 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
     ].join("---\n"),
   );
   await cluster.tctl(["create", `${cluster.dir}/roles.yaml`]);
-  const joe = await personWith(cluster, "joe", "lender");
+  const joe = await cluster.personWith("joe", "lender");
   const ssh = ["ssh", ...await joe.sshArgs()];
   const host = "root@node-1.main";
   const filesBefore = openFiles(node.pid);
@@ -109,15 +109,16 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
   });
 
   await t.step("-A: the agent in the session, at a socket of the OS user's alone", async () => {
-    await using agent = await Agent.start(cluster.dir);
-    const env = { ...joe.env, SSH_AUTH_SOCK: agent.socket };
+    await using agent = await SshAgent.start(cluster.dir);
+    const publicKey = await agent.addNewKey();
+    const env = { ...joe.env, ...agent.env };
     const command = 'ssh-add -L; stat -c "%A %U" $SSH_AUTH_SOCK; echo $SSH_AUTH_SOCK';
     const { stdout } = await must(
       [...ssh, "-A", `${account.name}@node-1.main`, command],
       { env },
     );
     const [key, mode, path] = stdout.trim().split("\n");
-    assert.equal(key, agent.publicKey);
+    assert.equal(key, publicKey);
     assert.equal(mode, `srw------- ${account.name}`);
     await eventually("the socket to go with the session", () => !exists(path!));
     const without = await must([...ssh, host, "echo [$SSH_AUTH_SOCK]"], { env });
@@ -152,10 +153,10 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
   );
 
   await t.step("without a role for it nothing is forwarded; why is said and audited", async () => {
-    const ann = await personWith(cluster, "ann", "nothing");
+    const ann = await cluster.personWith("ann", "nothing");
     const ssh = ["ssh", ...await ann.sshArgs()];
     await using x = await XServer.start(ann.home);
-    await using agent = await Agent.start(cluster.dir);
+    await using agent = await SshAgent.start(cluster.dir);
     const port = freePort();
     const stdio = await run([...ssh, "-W", `127.0.0.1:${port}`, host], { env: ann.env });
     assert.notEqual(stdio.code, 0);
@@ -170,7 +171,7 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
     assert.equal(remote.code, 255);
     assert.match(remote.stderr, /remote port forwarding failed/);
     const lent: RunResult = await run([...ssh, "-A", "-Y", host, "echo [$SSH_AUTH_SOCK$DISPLAY]"], {
-      env: { ...ann.env, ...x.env, SSH_AUTH_SOCK: agent.socket },
+      env: { ...ann.env, ...x.env, ...agent.env },
     });
     assert.equal(lent.stdout, "[]\n");
     assert.match(lent.stderr, /^agent forwarding is refused: no role of user "ann" permits/m);
@@ -193,8 +194,8 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
   });
 
   await t.step("-A: what a killed node leaves is removed at its next start", async () => {
-    await using agent = await Agent.start(cluster.dir);
-    const env = { ...joe.env, SSH_AUTH_SOCK: agent.socket };
+    await using agent = await SshAgent.start(cluster.dir);
+    const env = { ...joe.env, ...agent.env };
     await using session = await Background.start(
       [...ssh, "-A", host, "echo $SSH_AUTH_SOCK; sleep 1000"],
       env,
@@ -208,13 +209,6 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
     assert.ok(!exists(path));
   });
 });
-
-async function personWith(cluster: Cluster, name: string, role: string): Promise<Person> {
-  const person = await cluster.enrol(name);
-  await cluster.tctl(["users", "update", name, `--set-roles=${role}`]);
-  await person.login();
-  return person;
-}
 
 async function eventsOf(
   cluster: Cluster,

@@ -35,6 +35,11 @@ export class Background implements AsyncDisposable {
     }
   }
 
+  /** Resolves when it has ended, by itself or by others. */
+  get status(): Promise<Deno.CommandStatus> {
+    return this.#child.status;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#child.kill("SIGTERM");

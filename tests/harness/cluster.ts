@@ -105,10 +105,21 @@ export class Cluster {
 
   /** Three daemons: auth; proxy; one node for each name given, joined by token and pin. */
   static async separate(
-    options: { name?: string; secondFactor?: "off" | "otp"; nodes?: string[] } = {},
+    options: {
+      name?: string;
+      secondFactor?: "off" | "otp";
+      nodes?: string[];
+      /** Further lines of auth_service and of proxy_service. */
+      auth?: string;
+      proxy?: string;
+    } = {},
   ): Promise<Cluster> {
     const cluster = await Cluster.#create(options);
-    await cluster.start("auth", ["auth"], { nodename: "auth-1", ports: cluster.ports });
+    await cluster.start("auth", ["auth"], {
+      nodename: "auth-1",
+      ports: cluster.ports,
+      ...(options.auth ? { auth: options.auth } : {}),
+    });
     const pin = await cluster.caPin();
     const token = await cluster.token("proxy,node");
     const join = `auth_token: ${token}\n  ca_pin: "${pin}"`;
@@ -116,6 +127,7 @@ export class Cluster {
       nodename: "proxy-1",
       ports: cluster.ports,
       teleport: join,
+      ...(options.proxy ? { proxy: options.proxy } : {}),
     });
     for (const node of options.nodes ?? ["node-1", "node-2"]) {
       await cluster.startNode(node, { teleport: join });
@@ -247,6 +259,14 @@ ssh_service:
     const { stdout } = await this.tctl(["users", "add", name, logins.join(",")]);
     const link = stdout.match(/https:\S+\/web\/invite\/[0-9a-f]{32}/)![0];
     return await this.signUp(name, link);
+  }
+
+  /** A user with one role, logged in. */
+  async personWith(name: string, role: string): Promise<Person> {
+    const person = await this.enrol(name);
+    await this.tctl(["users", "update", name, `--set-roles=${role}`]);
+    await person.login();
+    return person;
   }
 
   /** Completes an invitation or reset link. */

@@ -28,6 +28,14 @@ export class SshAgent implements AsyncDisposable {
     await must(["ssh-add", "-q", file], { env: this.env });
   }
 
+  /** Makes a key and adds it. Resolves with the line of its public half, as `ssh-add -L` shows it. */
+  async addNewKey(): Promise<string> {
+    const file = `${this.socket}-key`;
+    await must(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lent", "-f", file]);
+    await this.add(file);
+    return (await Deno.readTextFile(`${file}.pub`)).trim();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill("SIGTERM");
     await this.child.status;

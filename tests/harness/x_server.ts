@@ -13,8 +13,12 @@ export class XServer implements AsyncDisposable {
       const cookie = [...crypto.getRandomValues(new Uint8Array(16))]
         .map((byte) => byte.toString(16).padStart(2, "0")).join("");
       await must(["xauth", "-q", "-f", authority, "add", `:${display}`, ".", cookie]);
+      // Without a client, as desktops never are, it would forget the cookies that it has made.
       const program = await Background.start(
-        ["Xvfb", `:${display}`, "-auth", authority, "-nolisten", "tcp", "-screen", "0", "64x64x8"],
+        [
+          ...["Xvfb", `:${display}`, "-auth", authority, "-nolisten", "tcp", "-noreset"],
+          ...["-screen", "0", "64x64x8"],
+        ],
         {},
         () => exists(`/tmp/.X11-unix/X${display}`),
       );
