@@ -1,0 +1,308 @@
+/**
+ * Recordings when things break: processes die at any moment, disks are full, auth is away. Run as
+ * root, because disks of a few kilobytes are mounted.
+ */
+import assert from "node:assert/strict";
+import { Cluster, type Person } from "../harness/cluster.ts";
+import { Recordings } from "../harness/recordings.ts";
+import { bin, eventually, must } from "../harness/run.ts";
+import { Terminal } from "../harness/terminal.ts";
+
+/**
+ * What was shown longer than this before a kill must be in the recording, in milliseconds. The
+ * promise is one second; the machine may be busy with other tests.
+ */
+const MAY_BE_LOST_MS = 3_000;
+
+/** Prints a line with the time every few milliseconds. */
+const TICKS = 'i=0; while :; do i=$((i+1)); echo "tick $i $(date +%s%3N)"; sleep 0.02; done';
+
+const seed = Math.floor(Math.random() * 2 ** 31);
+
+/** The same numbers for the same seed (mulberry32). */
+function random(from: number): () => number {
+  let state = from;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const next = random(seed);
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+interface Tick {
+  n: number;
+  at: number;
+}
+
+function ticksOf(output: string): Tick[] {
+  return [...output.matchAll(/tick (\d+) (\d{13})\r/g)]
+    .map(([, n, at]) => ({ n: Number(n), at: Number(at) }));
+}
+
+/** Every tick from the first to the last. */
+function assertNoGap(ticks: Tick[]): void {
+  assert.ok(ticks.length > 0, "no tick was recorded");
+  assert.deepEqual(ticks.map(({ n }) => n), ticks.map((_, i) => i + 1));
+}
+
+async function openTicking(joe: Person, command = TICKS): Promise<Terminal> {
+  const terminal = await Terminal.open(
+    [bin("tsh"), "ssh", "-t", "root@node-1", command],
+    { dir: joe.cluster.dir, env: joe.env },
+  );
+  await terminal.shows(/tick \d+/);
+  return terminal;
+}
+
+async function eventsOf(cluster: Cluster, name: string) {
+  return (await cluster.events()).filter(({ event }) => event === name);
+}
+
+/** The session that has begun since there were `before`. */
+async function newSession(cluster: Cluster, before: number): Promise<string> {
+  const event = await eventually("session.start", async () => {
+    const found = await eventsOf(cluster, "session.start");
+    return found.length > before && found.at(-1);
+  });
+  return String(event.sid);
+}
+
+async function assertEndsOnce(cluster: Cluster, sid: string): Promise<Record<string, unknown>> {
+  await eventually(
+    "session.end",
+    async () => (await eventsOf(cluster, "session.end")).some((event) => event.sid === sid),
+  );
+  const ends = (await eventsOf(cluster, "session.end")).filter((event) => event.sid === sid);
+  assert.equal(ends.length, 1, "session.end is there more than once");
+  return ends[0]!;
+}
+
+async function assertServes(joe: Person): Promise<void> {
+  await eventually(
+    "a session",
+    async () => (await joe.tsh(["ssh", "root@node-1", "echo serves"])).stdout === "serves\n",
+  );
+}
+
+async function spooled(cluster: Cluster): Promise<string[]> {
+  const { stdout } = await must([
+    ...["find", `${cluster.dir}/node-1/log/upload`, "-name", "*.cast.gz", "-type", "f"],
+  ]);
+  return stdout.split("\n").filter(Boolean);
+}
+
+/** Mounts a file system of a few kilobytes at the path while the test runs. */
+async function withSmallDisk(
+  path: string,
+  kilobytes: number,
+  test: () => Promise<void>,
+): Promise<void> {
+  await Deno.mkdir(path, { recursive: true });
+  await must(["mount", "-t", "tmpfs", "-o", `size=${kilobytes}k,mode=700`, "tmpfs", path]);
+  try {
+    await test();
+  } finally {
+    await must(["umount", "--lazy", path]);
+  }
+}
+
+Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
+  await using cluster = await Cluster.separate({ nodes: ["node-1"], secondFactor: "off" });
+  const recordings = new Recordings(cluster);
+  const joe = await cluster.enrol("joe");
+  await joe.login();
+
+  for (let round = 1; round <= 4; round++) {
+    const after = Math.floor(next() * 2500);
+    await t.step(`of the node, ${after} ms into the session`, async () => {
+      const before = (await eventsOf(cluster, "session.start")).length;
+      const terminal = await openTicking(joe);
+      try {
+        await pause(after);
+        const killedAt = Date.now();
+        await cluster.daemon("node-1").stop("SIGKILL");
+        await cluster.restart("node-1");
+        const sid = await newSession(cluster, before);
+        const { torn } = await recordings.finished(sid);
+        assert.equal(torn, true);
+        const ticks = ticksOf(await recordings.output(sid));
+        // What was shown for less than that before the kill may be all there was.
+        if (ticks.length > 0 || after > MAY_BE_LOST_MS) {
+          assertNoGap(ticks);
+          const lost = killedAt - ticks.at(-1)!.at;
+          assert.ok(lost < MAY_BE_LOST_MS, `the last ${lost} ms are lost`);
+        }
+        const { events } = await recordings.read(sid);
+        assert.match(String(events.at(-1)), /,m,torn: the daemon .* was killed$/);
+        const end = await assertEndsOnce(cluster, sid);
+        assert.equal(end.torn, true);
+        assert.deepEqual(end.participants, ["joe"]);
+        assert.deepEqual(await spooled(cluster), []);
+        await assertServes(joe);
+      } finally {
+        await terminal.close();
+      }
+    });
+  }
+
+  for (let round = 1; round <= 3; round++) {
+    const after = Math.floor(next() * 2000);
+    await t.step(`of auth, ${after} ms into the session`, async () => {
+      const before = (await eventsOf(cluster, "session.start")).length;
+      const terminal = await openTicking(joe);
+      try {
+        const sid = await newSession(cluster, before);
+        await pause(after);
+        await cluster.daemon("auth").stop("SIGKILL");
+        await pause(Math.floor(next() * 1500));
+        await cluster.restart("auth");
+        await pause(500);
+        await terminal.press("C-c");
+        await terminal.shows(/ended with status/);
+        const { torn } = await recordings.finished(sid, 60_000);
+        assert.equal(torn, false);
+        const ticks = ticksOf(await recordings.output(sid));
+        assertNoGap(ticks);
+        const shown = Number((await terminal.screen()).match(/tick (\d+) \d+\n(?!tick)/)?.[1]);
+        assert.ok(ticks.at(-1)!.n >= shown, `tick ${shown} was shown and is not recorded`);
+        await assertEndsOnce(cluster, sid);
+      } finally {
+        await terminal.close();
+      }
+    });
+  }
+
+  await t.step("auth is away for the whole session, and both are killed after it", async () => {
+    const before = (await eventsOf(cluster, "session.start")).length;
+    await cluster.daemon("auth").stop("SIGKILL");
+    const terminal = await openTicking(joe);
+    await pause(500);
+    await terminal.press("C-c");
+    await terminal.shows(/ended with status/);
+    await terminal.close();
+    await eventually("the recording on the node", async () => (await spooled(cluster)).length > 0);
+    await cluster.daemon("node-1").stop("SIGKILL");
+    await cluster.restart("auth");
+    await cluster.restart("node-1");
+    const sid = await newSession(cluster, before);
+    const { torn } = await recordings.finished(sid);
+    assert.equal(torn, false);
+    assertNoGap(ticksOf(await recordings.output(sid)));
+    const end = await assertEndsOnce(cluster, sid);
+    assert.equal(end.torn, undefined);
+    await eventually("an empty spool", async () => (await spooled(cluster)).length === 0);
+  });
+
+  await t.step("auth is killed again and again while a recording arrives", async () => {
+    const before = (await eventsOf(cluster, "session.start")).length;
+    const terminal = await openTicking(joe, `${TICKS.replace("0.02", "0.002")}`);
+    try {
+      const sid = await newSession(cluster, before);
+      for (let kill = 0; kill < 3; kill++) {
+        await pause(next() * 700);
+        await cluster.daemon("auth").stop("SIGKILL");
+        await cluster.restart("auth");
+      }
+      await terminal.press("C-c");
+      await terminal.shows(/ended with status/);
+      await recordings.finished(sid, 60_000);
+      assertNoGap(ticksOf(await recordings.output(sid)));
+      await assertEndsOnce(cluster, sid);
+    } finally {
+      await terminal.close();
+    }
+  });
+});
+
+const NOISE = "base64 /dev/urandom";
+
+Deno.test({ name: "recordings on full disks", ignore: Deno.uid() !== 0 }, async (t) => {
+  await using cluster = await Cluster.separate({ nodes: ["node-1"], secondFactor: "off" });
+  const recordings = new Recordings(cluster);
+  const joe = await cluster.enrol("joe");
+  await joe.login();
+  const upload = `${cluster.dir}/node-1/log/upload`;
+  const records = `${cluster.dir}/auth/log/records`;
+  const filler = `${upload}/filler`;
+  const fill = () => Deno.writeFile(filler, new Uint8Array(1 << 22)).catch(() => {});
+  const open = (command: string) =>
+    Terminal.open(
+      [bin("tsh"), "ssh", "-t", "root@node-1", command],
+      { dir: cluster.dir, env: joe.env },
+    );
+
+  await t.step(
+    "the node's: sessions end or are refused with the reason, and then work again",
+    () =>
+      withSmallDisk(upload, 512, async () => {
+        await cluster.daemon("node-1").stop();
+        await cluster.restart("node-1");
+        const before = (await eventsOf(cluster, "session.start")).length;
+        const running = await open(`echo begin; sleep 2; ${NOISE}`);
+        try {
+          await running.shows(/begin/);
+          const sid = await newSession(cluster, before);
+          await fill();
+          await running.shows(/this host's disk is full[^]*ended with status/);
+          const refused = await open("echo ran");
+          try {
+            await refused.shows(/disk of this host is full[^]*ended with status/);
+            assert.doesNotMatch(await refused.screen(), /^ran/m);
+          } finally {
+            await refused.close();
+          }
+          // What needs no recording goes on.
+          await assertServes(joe);
+          await Deno.remove(filler);
+          const again = await open("echo again");
+          try {
+            await again.shows(/again[^]*ended with status 0/);
+          } finally {
+            await again.close();
+          }
+          const { torn } = await recordings.finished(sid);
+          assert.equal(torn, true);
+          assert.match(await recordings.output(sid), /begin/);
+          await assertEndsOnce(cluster, sid);
+        } finally {
+          await running.close();
+        }
+      }),
+  );
+  await cluster.daemon("node-1").stop();
+  await cluster.restart("node-1");
+
+  await t.step(
+    "auth's: the node keeps the recording, and brings it when there is space",
+    () =>
+      withSmallDisk(records, 64, async () => {
+        await cluster.daemon("auth").stop();
+        await cluster.restart("auth");
+        const before = (await eventsOf(cluster, "session.start")).length;
+        await eventually("a session", async () => (await joe.tsh(["ls"])).code === 0);
+        await Deno.writeFile(`${records}/filler`, new Uint8Array(1 << 20)).catch(() => {});
+        const terminal = await open(`${NOISE} | head -c 300000`);
+        try {
+          await terminal.shows(/ended with status/);
+        } finally {
+          await terminal.close();
+        }
+        const sid = await newSession(cluster, before);
+        await eventually(
+          "a refusal",
+          () => /auth server's disk is full/.test(cluster.daemon("node-1").log),
+        );
+        assert.equal((await spooled(cluster)).length, 1);
+        await must(["mount", "-o", "remount,size=4m", records]);
+        await recordings.finished(sid, 60_000);
+        assert.ok((await recordings.output(sid)).length >= 300_000);
+        await eventually("an empty spool", async () => (await spooled(cluster)).length === 0);
+        await assertEndsOnce(cluster, sid);
+        await cluster.daemon("auth").stop();
+      }),
+  );
+});
