@@ -18,6 +18,16 @@ export type PartyFacts =
   & ServerFields
   & ConnectionFields;
 
+const PROXY_SEES: ReadonlySet<AuditEvent["event"]> = new Set<AuditEvent["event"]>([
+  "session.start",
+  "session.data",
+  "session.end",
+  "resize",
+  "exec",
+  "scp",
+  "subsystem",
+]);
+
 /** One step of a file transfer. */
 export type FileOperation = Pick<
   SftpEvent,
@@ -34,11 +44,12 @@ export type Outcome = { readonly code: number } | { readonly error: string };
 
 export class SessionAudit {
   readonly #emitter: AuditEmitter;
-  readonly #fields: PartyFacts & { sid: string };
+  #fields: PartyFacts & { sid: string };
   readonly #clock: Clock;
   #index = 0;
   #startedAt = 0;
   #isInteractive = false;
+  #isSeenByProxy = false;
 
   constructor(
     emitter: AuditEmitter,
@@ -48,6 +59,15 @@ export class SessionAudit {
     this.#emitter = emitter;
     this.#fields = fields;
     this.#clock = clock;
+  }
+
+  /**
+   * A proxy has this session under this id, and reports what it sees. What is left to say here is
+   * what only the host can know that runs it: files, and who joins and leaves.
+   */
+  isSeenByProxy(sid: string): void {
+    this.#fields = { ...this.#fields, sid };
+    this.#isSeenByProxy = true;
   }
 
   /** @param size "columns:rows" of the terminal; a session without one is not interactive */
@@ -146,6 +166,7 @@ export class SessionAudit {
 
   // deno-lint-ignore no-explicit-any -- a union of events minus what all of them share
   #emit(own: Record<string, any> & { event: AuditEvent["event"] }): void {
+    if (this.#isSeenByProxy && PROXY_SEES.has(own.event)) return;
     this.#emitter.emit({ ...this.#fields, ei: this.#index++, ...own } as AuditEvent);
   }
 }
