@@ -1,8 +1,7 @@
 /** One authenticated connection to the node: its sessions, its limits, what it may not do. */
-import type { RecordingMode } from "../../audit/events.ts";
 import { parseDuration } from "../../base/duration.ts";
 import type { Clock } from "../../base/clock.ts";
-import { LimitExceeded } from "../../base/errors.ts";
+import { AccessDenied, LimitExceeded, messageOf } from "../../base/errors.ts";
 import { uuid } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr } from "../../base/net.ts";
@@ -18,6 +17,7 @@ import { Relays } from "../forward/relays.ts";
 import { SessionForwarding } from "../forward/session_forwarding.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { ConnectionLimits } from "../../host/connection_limits.ts";
+import { checkProxied } from "../../host/proxied_session.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { connectionFields, type NodeFacts, SessionAudit } from "./session_audit.ts";
@@ -27,14 +27,14 @@ export interface ConnectionContext {
   readonly identity: () => HostIdentity;
   /** Command line that runs this program, up to its verb. */
   readonly teleportCommand: readonly string[];
-  readonly cache: Pick<ClusterCache, "get" | "list">;
+  readonly cache: Pick<ClusterCache, "authorities" | "get" | "list">;
   readonly audit: Pick<AuditQueue, "emit" | "full">;
   readonly facts: NodeFacts;
   readonly clock: Clock;
   /** Sessions that have not ended. */
   readonly running: Set<Promise<unknown>>;
   readonly sessions: RunningSessions;
-  readonly tapes: TapeStarter | undefined;
+  readonly tapes: TapeStarter;
   readonly agentSockets: AgentSockets;
 }
 
@@ -102,11 +102,11 @@ function openSession(
   const fields = connectionFields(facts, connection);
   return new Session({
     id,
+    proxied: (value) => proxiedSession(value, connection, context),
     connection,
     facts: fields,
     audit: new SessionAudit(audit, { ...fields, sid: id }, clock),
     auditWorks: () => !audit.full,
-    hostId: identity().hostId,
     cluster: identity().cluster,
     cache,
     sessions: context.sessions,
@@ -119,7 +119,8 @@ function openSession(
       sockets: context.agentSockets,
       relays,
     }),
-    recording: recordingMode(cache),
+    // Not known yet: then this node records, which is never less than what is wanted.
+    recording: cache.list("cluster_config")[0]?.spec.session_recording ?? "node",
     webProxyAddr: cache.list("proxy").find(({ spec }) => spec.public_addr)?.spec.public_addr,
     permitUserEnv: config.permitUserEnv,
     teleportCommand: context.teleportCommand,
@@ -133,12 +134,27 @@ function openSession(
   }).handlers;
 }
 
-/** Not known yet: then this node records, which is never less than what is wanted. */
-function recordingMode(cache: Pick<ClusterCache, "list">): RecordingMode {
-  const spec = cache.list("cluster_config")[0]?.spec as
-    | { session_recording?: RecordingMode }
-    | undefined;
-  return spec?.session_recording ?? "node";
+/** Whoever says so without proof is recorded here as well. */
+function proxiedSession(
+  value: string,
+  { identity, username }: ServerConnection<NodeUser>,
+  { identity: own, cache, clock, sessions }: ConnectionContext,
+): string | undefined {
+  const { hostId, cluster } = own();
+  const want = { nodeId: hostId, user: identity.identity.user, login: username };
+  const authorities = cache.authorities("host").filter((each) => each.cluster === cluster);
+  try {
+    const sid = checkProxied(value, want, authorities, clock.now());
+    if (sessions.get(sid)) throw new AccessDenied("there is a session with this id");
+    return sid;
+  } catch (error) {
+    const { user } = want;
+    log("node").warn("A session is said to be recorded at a proxy, and nothing proves it", {
+      user,
+      error: messageOf(error),
+    });
+    return undefined;
+  }
 }
 
 /** Of what the roles say and what the cluster says, the stricter counts. */

@@ -25,7 +25,7 @@ export interface LiveSessionOptions {
   readonly terminal: OpenTerminal;
   readonly launch: Launch;
   readonly size: TerminalSize;
-  readonly tape: Tape | undefined;
+  readonly tape: Tape;
   readonly recording: RecordingMode;
   readonly audit: SessionAudit;
   /** Where the session runs, for the list of active sessions. */
@@ -137,7 +137,7 @@ export class LiveSession implements RunningSession {
     );
     this.#announce(`${user} has joined this session as ${mode}`, party);
     audit.joined(party.fields, mode);
-    tape?.mark(`join ${user} (${mode})`);
+    tape.mark(`join ${user} (${mode})`);
     this.#add(party);
     this.#draw(party);
   }
@@ -156,7 +156,7 @@ export class LiveSession implements RunningSession {
     this.#size = size;
     this.#program.resize(size);
     if (size.cols === before.cols && size.rows === before.rows) return;
-    tape?.resize(size);
+    tape.resize(size);
     audit.resized(sizeText(size), party.fields);
     const { user, login } = party.fields;
     for (const other of this.#parties) {
@@ -185,7 +185,7 @@ export class LiveSession implements RunningSession {
         (error): SessionOutcome => ({ reason: messageOf(error) }),
       ),
       this.#stopped.promise,
-      ...(tape ? [tape.failed.then((error): SessionOutcome => ({ reason: error.message }))] : []),
+      tape.failed.then((error): SessionOutcome => ({ reason: error.message })),
     ]);
     this.#isOver = true;
     clearTimeout(this.#lingerTimer);
@@ -205,7 +205,7 @@ export class LiveSession implements RunningSession {
     } catch (error) {
       log("node").warn("A session was not cleared away", { error: messageOf(error) });
     }
-    await tape?.end();
+    await tape.end();
   }
 
   // --- output ---
@@ -213,7 +213,7 @@ export class LiveSession implements RunningSession {
   #onOutput(chunk: Uint8Array): void {
     this.#lastOutput = chunk;
     for (const party of this.#parties) party.send(chunk);
-    const behind = this.#options.tape?.output(chunk);
+    const behind = this.#options.tape.output(chunk);
     if (behind) this.#waitForTape(behind);
     if (this.#pace === undefined) this.#unseen += chunk.length;
     if (this.#mustHold) this.#program.output.pause();
@@ -251,7 +251,7 @@ export class LiveSession implements RunningSession {
 
   async #picture(): Promise<Uint8Array> {
     try {
-      return await this.#options.tape?.snapshot() ?? new Uint8Array(0);
+      return await this.#options.tape.snapshot();
     } catch (error) {
       log("node").warn("The screen of a session is not known", { error: messageOf(error) });
       return new Uint8Array(0);
@@ -325,7 +325,7 @@ export class LiveSession implements RunningSession {
     if (this.#isOver) return;
     const { audit, tape, onChange } = this.#options;
     audit.left(party.fields);
-    tape?.mark(`leave ${party.user}`);
+    tape.mark(`leave ${party.user}`);
     this.#choosePace();
     if (this.#parties.size === 0) this.#linger(party);
     else this.#announce(`${party.user} has left this session`, party);

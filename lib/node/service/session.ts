@@ -3,16 +3,13 @@
  * program of its own, run as the OS user with a terminal or without, or a place in a session that
  * runs already. A program without a terminal ends with its channel; neither leaves a process behind.
  */
-import type { Readable } from "node:stream";
-import type { ActiveSession } from "../../api/types.ts";
 import type { RecordingMode } from "../../audit/events.ts";
 import { utf8Encode } from "../../base/bytes.ts";
 import { AccessDenied, BadParameter, LimitExceeded, messageOf } from "../../base/errors.ts";
-import { log } from "../../base/log.ts";
-import { formatAddr } from "../../base/net.ts";
 import type { ClusterCache } from "../../host/cache.ts";
-import type { RecordingMeta } from "../../recording/meta.ts";
-import type { Tape, TapeOptions, TapeStarter } from "../../recording/tape.ts";
+import { PROXIED_SESSION } from "../../host/proxied_session.ts";
+import type { RunningSessions } from "../../host/running_sessions.ts";
+import type { Tape, TapeStarter } from "../../recording/tape.ts";
 import type { JoinMode } from "../../resources/types.ts";
 import type {
   PtyRequest,
@@ -22,48 +19,43 @@ import type {
   SessionStart,
   WindowSize,
 } from "../../ssh/server.ts";
-import type { ChildExit } from "../os/child.ts";
+import type { SessionForwarding } from "../forward/session_forwarding.ts";
 import {
   acceptsClientVariable,
   MAX_CLIENT_VARIABLES,
   parseUserEnvironment,
   sessionEnvironment,
 } from "../process/environment.ts";
-import type { SessionForwarding } from "../forward/session_forwarding.ts";
-import { type Launch, planLaunch, type Program } from "../process/launch.ts";
+import { type Launch, planLaunch } from "../process/launch.ts";
 import { hasNoLoginShell, messageOfTheDay } from "../process/login_checks.ts";
 import type { OsUser } from "../process/os_user.ts";
 import { readUserFile } from "../process/user_file.ts";
 import { DEFAULT_SIZE, type TerminalSize } from "../pty/pty.ts";
-import { MAX_REPORT_LENGTH, parseReport } from "../sftp/audit.ts";
 import type { NodeUser } from "./authorizer.ts";
 import { JoinRequest } from "./join_request.ts";
 import { LiveSession } from "./live_session.ts";
 import { Party } from "./party.ts";
-import { type OpenTerminal, openTerminal, type RunningProgram, runPiped } from "./program.ts";
-import type { RunningSessions } from "../../host/running_sessions.ts";
-import { parseScpCommand, type ScpCommand } from "../../host/scp_command.ts";
-import { ownScp } from "./scp_command.ts";
-import {
-  type ConnectionFacts,
-  type Outcome,
-  type SessionAudit,
-  sizeText,
-} from "./session_audit.ts";
+import { PipedSession } from "./piped_session.ts";
+import { type OpenTerminal, openTerminal } from "./program.ts";
+import { type ConnectionFacts, type SessionAudit, sizeText } from "./session_audit.ts";
+import { SessionProgram } from "./session_program.ts";
+import { startTape } from "./session_tape.ts";
 
 export interface SessionOptions {
+  /** Unless a proxy has given it another one. */
   readonly id: string;
+  /** The id that a proxy says to record the session under; undefined when it does not prove it. */
+  readonly proxied: (value: string) => string | undefined;
   readonly connection: ServerConnection<NodeUser>;
   readonly audit: SessionAudit;
   /** How the audit log names the connection. */
   readonly facts: ConnectionFacts;
   /** False when the audit log might not keep what happens: then nothing may happen. */
   readonly auditWorks: () => boolean;
-  readonly hostId: string;
   readonly cluster: string;
   readonly cache: Pick<ClusterCache, "get">;
   readonly sessions: RunningSessions;
-  readonly tapes: TapeStarter | undefined;
+  readonly tapes: TapeStarter;
   readonly forwarding: SessionForwarding;
   /** Where the cluster wants sessions recorded. */
   readonly recording: RecordingMode;
@@ -83,22 +75,18 @@ export interface SessionOptions {
   readonly onClosed: () => void;
 }
 
-type Asked = SessionStart & { original?: string | undefined };
-
 const SFTP = "sftp";
-/** Of a command in the list of active sessions, in characters. */
-const MAX_SHOWN_COMMAND = 1000;
 const MAX_USER_ENVIRONMENT = 64 * 1024;
 
 export class Session {
   readonly #options: SessionOptions;
   readonly #clientEnv: Record<string, string> = {};
   readonly #joining = new JoinRequest();
+  /** Its id at the proxy that records it. */
+  #proxied: string | undefined;
   #pty: PtyRequest | undefined;
-  #terminal: OpenTerminal | undefined;
-  /** Without a terminal. */
-  #program: RunningProgram | undefined;
-  /** With one, and who this channel is in it. */
+  #piped: PipedSession | undefined;
+  /** A session on a terminal, and who this channel is in it. */
   #live: { session: LiveSession; party: Party } | undefined;
   /** What lets the program find the client's agent and display. */
   #lent: Record<string, string> = {};
@@ -127,8 +115,8 @@ export class Session {
       closed: () => {
         this.#options.onClosed();
         this.#isClosed = true;
-        if (this.#live) this.#live.session.leave(this.#live.party);
-        else this.#close();
+        this.#live?.session.leave(this.#live.party);
+        this.#piped?.close();
       },
     };
   }
@@ -137,12 +125,24 @@ export class Session {
     return this.#options.connection.identity.osUser;
   }
 
+  get #id(): string {
+    return this.#proxied ?? this.#options.id;
+  }
+
   #setEnv(name: string, value: string): boolean {
+    if (name === PROXIED_SESSION) return this.#setProxied(value);
     if (this.#joining.take(name, value)) return true;
     if (Object.keys(this.#clientEnv).length >= MAX_CLIENT_VARIABLES) return false;
     if (!acceptsClientVariable(name, value)) return false;
     this.#clientEnv[name] = value;
     return true;
+  }
+
+  #setProxied(value: string): boolean {
+    if (this.#proxied !== undefined) return false;
+    this.#proxied = this.#options.proxied(value);
+    if (this.#proxied !== undefined) this.#options.audit.isSeenByProxy(this.#proxied);
+    return this.#proxied !== undefined;
   }
 
   #setPty(request: PtyRequest): boolean {
@@ -158,8 +158,8 @@ export class Session {
   }
 
   #signal(name: string): void {
-    if (this.#live) this.#live.session.signal(this.#live.party, name);
-    else this.#program?.signal(name);
+    this.#live?.session.signal(this.#live.party, name);
+    this.#piped?.signal(name);
   }
 
   #authorize(start: SessionStart): void {
@@ -222,18 +222,15 @@ export class Session {
   }
 
   async #start(start: SessionStart, channel: ServerChannel): Promise<void> {
-    const forced = this.#forced;
-    const asked: Asked = forced === undefined
-      ? start
-      : { kind: "exec" as const, command: forced, original: originalCommand(start) };
+    const program = new SessionProgram(start, this.#forced);
     const { forwarding } = this.#options;
     try {
       this.#lent = await forwarding.environment();
-      if (asked.kind !== "subsystem") this.#tell(channel, forwarding.refusals);
-      if (this.#pty && asked.kind !== "subsystem") {
-        await this.#startOnTerminal(asked, channel, this.#pty);
+      if (program.kind !== "subsystem") this.#tell(channel, forwarding.refusals);
+      if (this.#pty && program.kind !== "subsystem") {
+        await this.#startOnTerminal(program, channel, this.#pty);
       } else {
-        await this.#startPiped(asked, channel);
+        await this.#startPiped(program, channel);
       }
     } finally {
       await forwarding.close();
@@ -244,26 +241,27 @@ export class Session {
     for (const line of lines) channel.stderr.write(`${line}${this.#pty ? "\r\n" : "\n"}`);
   }
 
-  async #startOnTerminal(asked: Asked, channel: ServerChannel, pty: PtyRequest): Promise<void> {
-    const { audit, recording } = this.#options;
+  async #startOnTerminal(
+    program: SessionProgram,
+    channel: ServerChannel,
+    pty: PtyRequest,
+  ): Promise<void> {
+    const { audit, recording, facts } = this.#options;
     const size = pty.cols > 0 && pty.rows > 0 ? pty : DEFAULT_SIZE;
-    audit.started(sizeText(pty));
+    audit.started(sizeText(size));
+    let terminal: OpenTerminal | undefined;
     let tape: Tape | undefined;
     let session: LiveSession;
     try {
-      this.#terminal = await openTerminal(this.#user, { ...pty, ...size });
-      tape = await this.#startTape(pty.term, size);
-      const greeting = asked.kind === "shell" ? await messageOfTheDay(this.#user) : "";
-      session = this.#openSession(asked, channel, {
-        tape,
-        terminal: this.#terminal,
-        size,
-        greeting,
-      });
+      terminal = await openTerminal(this.#user, { ...pty, ...size });
+      const isProxied = this.#proxied !== undefined;
+      tape = await startTape({ ...this.#options, id: this.#id, isProxied }, pty.term, size);
+      const greeting = program.kind === "shell" ? await messageOfTheDay(this.#user) : "";
+      session = this.#openSession(program, channel, { tape, terminal, size, greeting });
     } catch (error) {
-      this.#terminal?.close();
-      this.#report(asked, undefined);
-      audit.ended({ tx: 0, rx: 0 }, { participants: [this.#options.facts.user], recording });
+      terminal?.close();
+      program.report(audit, { error: "it could not be started" });
+      audit.ended({ tx: 0, rx: 0 }, { participants: [facts.user], recording });
       await tape?.end();
       throw error;
     }
@@ -271,31 +269,25 @@ export class Session {
   }
 
   #openSession(
-    asked: Asked,
+    program: SessionProgram,
     channel: ServerChannel,
-    o: { tape: Tape | undefined; terminal: OpenTerminal; size: TerminalSize; greeting: string },
+    o: { tape: Tape; terminal: OpenTerminal; size: TerminalSize; greeting: string },
   ): LiveSession {
-    const { id, audit, facts, sessions, recording } = this.#options;
-    const launch = this.#launch(asked);
+    const { audit, sessions, recording } = this.#options;
+    const launch = this.#launch(program, o.terminal);
     const party = this.#party(channel, "peer");
     const session = new LiveSession(
       {
-        id,
-        owner: this.#owner,
-        login: facts.login,
-        ...commandOf(asked),
-        terminal: o.terminal,
+        ...this.#identity,
+        ...program.shown,
+        ...o,
         launch,
-        size: o.size,
-        tape: o.tape,
         recording,
         audit,
-        place: placeOf(facts),
         onOver: (outcome) => {
           remove();
           if ("reason" in outcome) audit.cutOff(outcome.reason);
-          if ("exit" in outcome) this.#report(asked, outcome.exit);
-          else this.#report(asked, undefined, outcome.reason);
+          program.report(audit, "exit" in outcome ? outcome.exit : { error: outcome.reason });
         },
         onChange: () => sessions.changed(),
       },
@@ -310,101 +302,61 @@ export class Session {
     return session;
   }
 
-  async #startTape(term: string, { cols, rows }: TerminalSize): Promise<Tape | undefined> {
-    const { id, cluster, facts, recording, connection, tapes } = this.#options;
-    const meta: RecordingMeta = {
-      sid: id,
-      user: facts.user,
-      login: facts.login,
-      server_id: facts.server_id,
-      server_hostname: facts.server_hostname,
-      server_addr: facts.server_addr,
-      addr_remote: formatAddr(connection.remote),
-      cluster,
-      started: new Date().toISOString(),
-      cols,
-      rows,
-      term,
-      recorded_by: "node",
-    };
-    return await tapes?.start({ meta, mode: tapeMode(recording, connection.relayedBy) });
-  }
-
-  async #startPiped(asked: Asked, channel: ServerChannel): Promise<void> {
-    const { audit, sessions } = this.#options;
-    const bytes = countBytes(channel, this.#options.onActivity);
-    audit.started(undefined);
-    const remove = sessions.add({
-      id: this.#options.id,
-      owner: this.#owner,
-      login: this.#options.facts.login,
-      describe: () => this.#describe(asked, started),
-      end: (reason) => this.#cutOff(channel, reason),
+  async #startPiped(program: SessionProgram, channel: ServerChannel): Promise<void> {
+    const { audit, sessions, recording, onActivity } = this.#options;
+    const { place, ...who } = this.#identity;
+    const session = this.#piped = new PipedSession({
+      ...who,
+      place: { ...place, recording },
+      channel,
+      program,
+      audit,
+      onActivity,
     });
-    const started = new Date().toISOString();
-    let exit: ChildExit | undefined;
+    const remove = sessions.add(session);
     try {
-      exit = await this.#runPiped(asked, channel);
-      // First, because the end of stdout may be the end of the channel.
-      const said = new Promise<void>((resolve) => channel.stderr.end(() => resolve()));
-      await Promise.race([said, channel.closed]);
-      if ("code" in exit) channel.exit(exit.code);
-      else channel.exitSignal(exit.signal, exit.core);
+      await session.run(() => this.#launch(program));
     } finally {
       remove();
-      this.#report(asked, exit);
-      audit.ended(bytes());
-      await this.#close();
     }
   }
 
-  async #runPiped(asked: Asked, channel: ServerChannel): Promise<ChildExit> {
-    const launch = this.#launch(asked);
-    this.#program = asked.kind === "subsystem"
-      ? runPiped(launch, channel, (lines) => this.#readReports(lines))
-      : runPiped(launch, channel);
-    return await this.#program.ended;
+  /** What the list of active sessions says of this one, whatever runs. */
+  get #identity() {
+    const { facts, connection } = this.#options;
+    const { user, roles } = connection.identity.identity;
+    const { login, server_id, server_hostname, server_addr } = facts;
+    return {
+      id: this.#id,
+      login,
+      owner: { user, roles: [...roles] },
+      place: { server_id, server_hostname, server_addr },
+    };
   }
 
-  #launch(asked: Asked): Launch {
-    const launch = planLaunch(
-      this.#user,
-      this.#programOf(asked),
-      this.#environment(asked.original),
-    );
+  #launch(program: SessionProgram, terminal?: OpenTerminal): Launch {
+    const { teleportCommand } = this.#options;
+    const env = this.#environment(program.original, terminal);
+    const launch = planLaunch(this.#user, program.launchedBy(teleportCommand), env);
     if (this.#isClosed) throw new AccessDenied("the client has gone");
     return launch;
   }
 
-  #programOf(start: SessionStart): Program {
-    const { teleportCommand } = this.#options;
-    switch (start.kind) {
-      case "shell":
-        return { kind: "shell" };
-      case "exec": {
-        const scp = this.#forced === undefined ? parseScpCommand(start.command) : undefined;
-        return { kind: "command", command: scp ? ownScp(teleportCommand, scp) : start.command };
-      }
-      case "subsystem":
-        return { kind: "argv", argv: [teleportCommand[0]!, ...teleportCommand.slice(1), SERVER] };
-    }
-  }
-
-  #environment(original: string | undefined): Record<string, string> {
-    const { connection, id, hostId, cluster, webProxyAddr, permitUserEnv } = this.#options;
-    const terminal = this.#terminal && this.#pty
-      ? { tty: this.#terminal.path, term: this.#pty.term || "dumb" }
-      : {};
+  #environment(
+    original: string | undefined,
+    terminal: OpenTerminal | undefined,
+  ): Record<string, string> {
+    const { connection, facts, cluster, webProxyAddr, permitUserEnv } = this.#options;
     const env = sessionEnvironment(
       this.#user,
       {
-        sessionId: id,
-        hostId,
+        sessionId: this.#id,
+        hostId: facts.server_id,
         cluster,
-        teleportUser: connection.identity.identity.user,
+        teleportUser: facts.user,
         client: connection.remote,
         server: connection.local,
-        ...terminal,
+        ...(terminal ? { tty: terminal.path, term: this.#pty?.term || "dumb" } : {}),
         ...(webProxyAddr === undefined ? {} : { webProxyAddr }),
       },
       this.#clientEnv,
@@ -416,143 +368,9 @@ export class Session {
       ...(original === undefined ? {} : { SSH_ORIGINAL_COMMAND: original }),
     };
   }
-
-  #readReports(lines: Readable): void {
-    forEachLine(lines, (line) => {
-      const report = parseReport(line);
-      if (report) this.#options.audit.fileOperation(report);
-      else log("node").warn("The SFTP server said", { line: line.slice(0, 500) });
-    });
-  }
-
-  get #owner(): { user: string; roles: string[] } {
-    const { user, roles } = this.#options.connection.identity.identity;
-    return { user, roles: [...roles] };
-  }
-
-  /** Of a session without a terminal. */
-  #describe(asked: Asked, started: string): ActiveSession {
-    const { id, facts, recording } = this.#options;
-    const { user, roles } = this.#owner;
-    return {
-      sid: id,
-      user,
-      roles,
-      login: facts.login,
-      ...placeOf(facts),
-      started,
-      cols: 0,
-      rows: 0,
-      interactive: false,
-      ...commandOf(asked),
-      parties: [{ user, mode: "peer", joined: started }],
-      recording,
-    };
-  }
-
-  /** Of a session without a terminal: its client reads the reason. */
-  #cutOff(channel: ServerChannel, reason: string): void {
-    this.#options.audit.cutOff(reason);
-    channel.stderr.write(`${reason}\n`);
-    channel.exit(255);
-    this.#close();
-  }
-
-  #report(start: SessionStart, exit: ChildExit | undefined, why = "it could not be started"): void {
-    const { audit } = this.#options;
-    const outcome: Outcome = exit === undefined
-      ? { error: why }
-      : "code" in exit
-      ? exit
-      : { error: `ended by signal ${exit.signal}` };
-    if (start.kind === "subsystem") return audit.subsystem(start.name, outcome);
-    if (start.kind === "shell") return;
-    const scp: ScpCommand | undefined = this.#forced === undefined
-      ? parseScpCommand(start.command)
-      : undefined;
-    if (scp) {
-      audit.copied({ command: start.command, path: scp.path, action: scp.action }, outcome);
-    } else {
-      audit.executed(start.command, outcome);
-    }
-  }
-
-  async #close(): Promise<void> {
-    this.#isClosed = true;
-    try {
-      if (this.#program) await this.#program.close();
-      else this.#terminal?.close();
-    } catch (error) {
-      log("node").warn("A session was not cleared away", { error: messageOf(error) });
-    }
-  }
-}
-
-/** The hidden verb of `teleport` that serves SFTP. */
-const SERVER = "sftp-server";
-
-function placeOf(facts: ConnectionFacts) {
-  const { server_id, server_hostname, server_addr } = facts;
-  return { server_id, server_hostname, server_addr };
-}
-
-function commandOf(asked: SessionStart): { command?: string } {
-  const command = originalCommand(asked);
-  return command === undefined ? {} : { command: command.slice(0, MAX_SHOWN_COMMAND) };
-}
-
-/**
- * In the modes "proxy" the proxy records; what did not come through one is recorded here, so that
- * nothing goes unseen.
- */
-function tapeMode(recording: RecordingMode, relayedBy: unknown): TapeOptions["mode"] {
-  const elsewhere = recording.startsWith("proxy") && relayedBy !== undefined;
-  if (recording === "off" || elsewhere) return "none";
-  return recording.endsWith("-sync") ? "sync" : "async";
-}
-
-function originalCommand(start: SessionStart): string | undefined {
-  return start.kind === "exec"
-    ? start.command
-    : start.kind === "subsystem"
-    ? start.name
-    : undefined;
 }
 
 function userEnvironment(user: OsUser): Record<string, string> {
   const text = readUserFile(user, `${user.home}/.tsh/environment`, MAX_USER_ENVIRONMENT);
   return text === undefined ? {} : parseUserEnvironment(text);
-}
-
-/** Counts what goes both ways from here on. */
-function countBytes(
-  { stream, stderr }: ServerChannel,
-  onActivity: () => void,
-): () => { tx: number; rx: number } {
-  let rx = 0;
-  let tx = 0;
-  stream.on("data", (chunk: Uint8Array) => {
-    rx += chunk.length;
-    onActivity();
-  }).pause();
-  for (const output of [stream, stderr]) {
-    output.on("pipe", (source: Readable) => {
-      source.on("data", (chunk: Uint8Array) => {
-        tx += chunk.length;
-        onActivity();
-      });
-    });
-  }
-  return () => ({ tx, rx });
-}
-
-/** Lines that are too long are cut: they come from a process of the user's. */
-function forEachLine(stream: Readable, take: (line: string) => void): void {
-  const decoder = new TextDecoder();
-  let pending = "";
-  stream.on("data", (chunk: Uint8Array) => {
-    const lines = (pending + decoder.decode(chunk, { stream: true })).split("\n");
-    pending = lines.pop()!.slice(0, MAX_REPORT_LENGTH);
-    lines.filter((line) => line !== "").forEach(take);
-  });
 }
