@@ -20,7 +20,7 @@ async function connect(sshd: Sshd, options: Partial<ConnectOptions> = {}): Promi
   const key = testKey("alice");
   return await connectSsh({
     ...clientOptions(),
-    stream: await dialTcp({ host: "127.0.0.1", port: sshd.port }),
+    stream: options.stream ?? await dialTcp({ host: "127.0.0.1", port: sshd.port }),
     username: osUser,
     credentials: [{ key, certificate: userCertificate(key, [osUser]) }],
     ...options,
@@ -127,16 +127,27 @@ Deno.test("SftpClient works with sshd's server", async () => {
   await client.closed;
 });
 
+/** A refused client's connection is closed a little after the refusal. */
+async function refused(
+  sshd: Sshd,
+  options: Partial<ConnectOptions>,
+  expected: Parameters<typeof assert.rejects>[1],
+): Promise<void> {
+  const stream = await dialTcp({ host: "127.0.0.1", port: sshd.port });
+  await assert.rejects(connect(sshd, { stream, ...options }), expected);
+  if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
+}
+
 Deno.test("connectSsh() refuses an sshd whose certificate is for another name", async () => {
   await using sshd = await Sshd.start(testKey("host"));
-  await assert.rejects(connect(sshd, { verifyHost: verifyHost("other") }), AccessDenied);
+  await refused(sshd, { verifyHost: verifyHost("other") }, AccessDenied);
 });
 
 Deno.test("connectSsh() tells that sshd refuses the user", async () => {
   await using sshd = await Sshd.start(testKey("host"));
   const key = testKey("alice");
   const credentials = [{ key, certificate: userCertificate(key, ["somebody"]) }];
-  await assert.rejects(connect(sshd, { credentials }), /Access denied/);
+  await refused(sshd, { credentials }, /Access denied/);
 });
 
 /** The bytes of source(), by another way. */

@@ -124,7 +124,9 @@ export class Sshd implements AsyncDisposable {
     const port = listener.addr.port;
     listener.close();
     const certificate = formatCertificateLine(hostCertificate(hostKey));
+    // Of a keyword that comes twice, the first counts.
     const config = [
+      ...lines,
       `Port ${port}`,
       "ListenAddress 127.0.0.1",
       `HostKey ${write("host", encodePrivateKey(hostKey))}`,
@@ -137,7 +139,6 @@ export class Sshd implements AsyncDisposable {
       "PidFile none",
       "AllowTcpForwarding yes",
       `Subsystem sftp internal-sftp`,
-      ...lines,
     ];
     try {
       Deno.mkdirSync("/run/sshd", { recursive: true });

@@ -51,7 +51,12 @@ export function userCertificate(
     principals,
     validAfterMs: Date.now() - hour,
     validBeforeMs: Date.now() + hour,
-    extensions: { "permit-pty": "", "permit-port-forwarding": "" },
+    extensions: {
+      "permit-pty": "",
+      "permit-port-forwarding": "",
+      "permit-agent-forwarding": "",
+      "permit-X11-forwarding": "",
+    },
   });
 }
 
