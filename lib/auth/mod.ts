@@ -1,7 +1,15 @@
 /** The auth role of a daemon. */
 import type { ApiResult } from "../api/contract.ts";
 import { AuditLog } from "../audit/audit_log.ts";
+import { DiskAlert } from "../audit/disk_alert.ts";
 import { FileLog } from "../audit/file_log.ts";
+import {
+  FileDestination,
+  HttpDestination,
+  StdoutDestination,
+} from "../audit/forward/destinations.ts";
+import { Forwarder } from "../audit/forward/forwarder.ts";
+import type { EventHistory } from "../audit/history.ts";
 import { formatDuration } from "../base/duration.ts";
 import { messageOf } from "../base/errors.ts";
 import { log } from "../base/log.ts";
@@ -14,6 +22,7 @@ import { openBackend } from "../storage/mod.ts";
 import { AuthService } from "./auth_service.ts";
 import { EventIndex } from "./event_index.ts";
 import { authSshServer } from "./ssh_server.ts";
+import { hashSecret } from "./store.ts";
 
 export interface StartAuthOptions {
   config: Config;
@@ -60,10 +69,17 @@ export async function startAuth({ config, hostId }: StartAuthOptions): Promise<A
     new EventIndex({ path: `${config.dataDir}/log/index.db`, logs: `${config.dataDir}/log` }),
     (each) => each.close(),
   );
-  const audit = undo.adopt(
-    new AuditLog({ sink, history: eventIndex }),
-    (each) => each.close(),
-  );
+  const forwarders = forwardEvents(config, hostId);
+  for (const each of forwarders) undo.defer(() => each.close());
+  const history: EventHistory = {
+    lookUp: (question) => eventIndex.lookUp(question),
+    wrote: () => {
+      eventIndex.wrote();
+      for (const each of forwarders) each.wrote();
+    },
+  };
+  const audit = undo.adopt(new AuditLog({ sink, history }), (each) => each.close());
+  undo.adopt(new DiskAlert(`${config.dataDir}/log`), (each) => each.close());
   const service = undo.adopt(
     await AuthService.open({
       backend,
@@ -100,6 +116,23 @@ export async function startAuth({ config, hostId }: StartAuthOptions): Promise<A
       await resources.disposeAsync();
     },
   };
+}
+
+/** One for each further place that the configuration names. */
+function forwardEvents({ dataDir, auditEvents }: Config, hostId: string): Forwarder[] {
+  return auditEvents.map((to) => {
+    const destination = to.kind === "file"
+      ? new FileDestination(`${to.directory}/${hostId}`)
+      : to.kind === "stdout"
+      ? new StdoutDestination()
+      : new HttpDestination(to);
+    const id = hashSecret(to.kind === "http" ? to.url : destination.name).slice(0, 16);
+    return new Forwarder({
+      logs: `${dataDir}/log/${hostId}`,
+      positionPath: `${dataDir}/log/forwarded-${id}`,
+      destination,
+    });
+  });
 }
 
 function settingsOf({ auth }: Config) {
