@@ -83,7 +83,7 @@ export class AuthService {
     const store = new ResourceStore(backend);
     await claimClusterName(store, cluster);
     const authorities = await Authorities.open(store, cluster, clock);
-    const roles = new Roles(store, audit);
+    const roles = new Roles(store, audit, clock);
     await roles.ensureBuiltIn();
     await publishClusterConfig(store, settings.clusterConfig);
 

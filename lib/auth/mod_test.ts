@@ -35,6 +35,7 @@ function configIn(dataDir: string, clusterName = CLUSTER): Config {
     nodename: "Auth-1",
     dataDir,
     storage: { type: "libsql", path: `${dataDir}/backend/teleport.db` },
+    auditEvents: [],
     auth: {
       enabled: true,
       clusterName,
@@ -46,6 +47,7 @@ function configIn(dataDir: string, clusterName = CLUSTER): Config {
       disconnectExpiredCert: true,
       keepAliveIntervalMs: 60_000,
       keepAliveCountMax: 3,
+      sessionControlTimeoutMs: 120_000,
     },
   } as unknown as Config;
 }
@@ -295,5 +297,9 @@ Deno.test("state, authorities and audit log outlive a restart; another cluster n
       disconnect_expired_cert: true,
       keep_alive_interval: "1m0s",
       keep_alive_count_max: 3,
+      session_control_timeout: "2m0s",
+      session_recording: "node",
+      proxy_checks_host_keys: true,
+      recording_on_full: "refuse",
     });
   }));

@@ -2,14 +2,20 @@
 import { checkRole } from "../access/mod.ts";
 import type { AuditEmitter } from "../audit/events.ts";
 import { EventCode } from "../audit/events.ts";
+import type { Clock } from "../base/clock.ts";
 import { AlreadyExists, BadParameter } from "../base/errors.ts";
 import { assertName } from "../cert/names.ts";
 import { ADMIN_ROLE, adminRole } from "../resources/roles.ts";
 import type { Role } from "../resources/types.ts";
+import { resourceFields } from "./resource_fields.ts";
 import type { ResourceStore } from "./store.ts";
 
 export class Roles {
-  constructor(private readonly store: ResourceStore, private readonly audit: AuditEmitter) {}
+  constructor(
+    private readonly store: ResourceStore,
+    private readonly audit: AuditEmitter,
+    private readonly clock: Clock,
+  ) {}
 
   /** At the first start. What administrators made of it since stays. */
   async ensureBuiltIn(): Promise<void> {
@@ -25,14 +31,14 @@ export class Roles {
     const existed = await this.store.find("role", role.metadata.name) !== undefined;
     if (existed && force) await this.store.put(role);
     else await this.store.create(role);
-    this.#emit("role.created", by, role.metadata.name);
+    this.#emit("role.created", by, role);
     return { created: !existed };
   }
 
   /** @throws NotFound, BadParameter while a user has it: without its denials the user had more */
   async delete(by: string, name: string): Promise<void> {
     if (name === ADMIN_ROLE) throw new BadParameter(`the role "${ADMIN_ROLE}" cannot be deleted`);
-    await this.store.get("role", name);
+    const role = await this.store.get("role", name);
     const users = (await this.store.list("user"))
       .filter(({ spec }) => spec.roles.includes(name)).map(({ metadata }) => metadata.name);
     if (users.length > 0) {
@@ -43,11 +49,13 @@ export class Roles {
       );
     }
     await this.store.delete("role", name);
-    this.#emit("role.deleted", by, name);
+    this.#emit("role.deleted", by, role);
   }
 
-  #emit(event: "role.created" | "role.deleted", by: string, name: string): void {
+  #emit(event: "role.created" | "role.deleted", by: string, { metadata }: Role): void {
     const code = event === "role.created" ? EventCode.RoleCreated : EventCode.RoleDeleted;
-    this.audit.emit({ event, code, name, user: by });
+    const { name, expires } = metadata;
+    const fields = resourceFields(name, by, expires, this.clock.now());
+    this.audit.emit({ event, code, user: by, ...fields });
   }
 }

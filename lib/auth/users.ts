@@ -4,13 +4,13 @@ import { EventCode } from "../audit/events.ts";
 import type { SignupInfo, SignupLink } from "../api/types.ts";
 import { AccessDenied, BadParameter, NotFound } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
-import { formatDuration } from "../base/duration.ts";
 import { assertName, assertPrincipal, isNologinPrincipal } from "../cert/names.ts";
 import { ADMIN_ROLE } from "../resources/roles.ts";
 import type { Role, SecondFactor, User } from "../resources/types.ts";
 import { assertLinkTtl, type InviteKind, type Invites } from "./invites.ts";
 import type { Lockout } from "./lockout.ts";
 import { assertPassword, type Passwords } from "./passwords.ts";
+import { resourceFields } from "./resource_fields.ts";
 import type { ResourceStore } from "./store.ts";
 import { matchingStep, type OneTimeCodes, otpUri } from "./totp.ts";
 
@@ -183,10 +183,8 @@ export class Users {
     this.o.audit.emit({
       event: "reset_password_token.create",
       code: EventCode.ResetPasswordTokenCreate,
-      name,
       user: by,
-      expires: link.expires,
-      ttl: formatDuration(Date.parse(link.expires) - this.o.clock.now()),
+      ...resourceFields(name, by, link.expires, this.o.clock.now()),
     });
     return { user: name, ...link };
   }
@@ -220,10 +218,14 @@ export class Users {
       event,
       code,
       user: by,
-      name: user.metadata.name,
+      ...resourceFields(
+        user.metadata.name,
+        by,
+        user.metadata.expires ?? user.spec.expires,
+        this.o.clock.now(),
+      ),
       roles: user.spec.roles,
       connector: "local",
-      ...(user.metadata.expires === undefined ? {} : { expires: user.metadata.expires }),
     });
   }
 
