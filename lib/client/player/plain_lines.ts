@@ -11,11 +11,16 @@ const MAX_COLUMNS = 32_768;
 const MAX_JUMP = 1000;
 const TAB = 8;
 
+const ascii = /^[\x20-\x7e]*$/;
+
 export class PlainLines implements VtHandler {
   readonly #parser = new VtParser(this);
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   #done: string[] = [];
-  #line: string[] = [];
+  /** A character a cell. */
+  #cells: string[] = [];
+  /** The line while nothing but ASCII was added to its end, as most are; then there are no cells. */
+  #plain = "";
   #column = 0;
 
   /** The lines that these bytes complete. */
@@ -26,11 +31,13 @@ export class PlainLines implements VtHandler {
 
   /** The line that was begun, if there is one. */
   end(): string[] {
-    if (this.#line.length > 0) this.#endLine();
+    this.#leaveLine();
     return this.#done.splice(0);
   }
 
   text(text: string): void {
+    const isAtEnd = this.#cells.length === 0 && this.#column === this.#plain.length;
+    if (isAtEnd && ascii.test(text)) return this.#append(text);
     for (const character of text) {
       if (this.#column >= MAX_COLUMNS) {
         this.#endLine();
@@ -42,6 +49,19 @@ export class PlainLines implements VtHandler {
         const before = this.#line[this.#column - 1] ?? "";
         if (before.length < 32) this.#line[this.#column - 1] = before + character;
       } else this.#line[this.#column++] = character;
+    }
+  }
+
+  #append(text: string): void {
+    for (let at = 0; at < text.length;) {
+      if (this.#column >= MAX_COLUMNS) {
+        this.#endLine();
+        this.#column = 0;
+      }
+      const part = text.slice(at, at + MAX_COLUMNS - this.#column);
+      this.#plain += part;
+      this.#column += part.length;
+      at += part.length;
     }
   }
 
@@ -105,7 +125,7 @@ export class PlainLines implements VtHandler {
         break;
       case "K":
         if ((first ?? 0) === 0) this.#line.length = Math.min(this.#line.length, this.#column);
-        else if (first === 2) this.#line = [];
+        else if (first === 2) this.#line.length = 0;
         else this.#line.fill(" ", 0, this.#column + 1);
         break;
       case "P":
@@ -127,12 +147,21 @@ export class PlainLines implements VtHandler {
 
   /** The cursor goes to another line. */
   #leaveLine(): void {
-    if (this.#line.length > 0) this.#endLine();
+    if (this.#plain !== "" || this.#cells.length > 0) this.#endLine();
+  }
+
+  get #line(): string[] {
+    if (this.#plain !== "") {
+      this.#cells = [...this.#plain];
+      this.#plain = "";
+    }
+    return this.#cells;
   }
 
   #endLine(): void {
-    this.#done.push(this.#line.join("").trimEnd());
-    this.#line = [];
+    this.#done.push((this.#plain + this.#cells.join("")).trimEnd());
+    this.#plain = "";
+    this.#cells = [];
   }
 
   #jumpTo(column: number): void {

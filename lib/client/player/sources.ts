@@ -110,7 +110,10 @@ export class RemoteSource implements ByteSource {
       : Math.max(FIRST_PIECE_BYTES, offset - offset % PIECE_BYTES);
     const end = start === 0 ? FIRST_PIECE_BYTES : start - start % PIECE_BYTES + PIECE_BYTES;
     const piece = await this.#piece(start, end);
-    if (end < this.#size) this.#piece(end, end - end % PIECE_BYTES + PIECE_BYTES).catch(() => {});
+    // Not behind the first one: it would come in the way of the first picture.
+    if (start > 0 && end < this.#size) {
+      this.#piece(end, end - end % PIECE_BYTES + PIECE_BYTES).catch(() => {});
+    }
     // A piece that was the recording's end when it was fetched may have grown.
     if (offset - start < piece.length) return piece.subarray(offset - start);
     return await this.#fetch(offset, end);

@@ -48,7 +48,9 @@ Deno.test("RemoteSource fetches a small piece first, one ahead, and no piece twi
   const { api, calls } = fakeApi(() => whole);
   const source = new RemoteSource(api, "sid");
   assert.equal((await source.read(0)).length, 65_536);
-  assert.deepEqual(calls.map((call) => call.offset), [0, 65_536]);
+  assert.deepEqual(calls.map((call) => call.offset), [0]);
+  assert.equal((await source.read(65_536)).length, (1 << 20) - 65_536);
+  assert.deepEqual(calls.map((call) => call.offset), [0, 65_536, 1 << 20]);
   assertBytes(await readAll(source), whole);
   assertBytes(await readAll(source, 2_500_000), whole.subarray(2_500_000));
   assertBytes(await readAll(source), whole);
