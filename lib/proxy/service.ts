@@ -237,12 +237,11 @@ function openRecording(
     audit: Pick<AuditQueue, "emit" | "full">;
   },
 ): Promise<RecordingService> {
-  const { hostId, cluster } = identity();
-  const { spec } = proxyResource(config, hostId, formatNetAddr(listener.addr as Deno.NetAddr));
+  const sshAddr = formatNetAddr(listener.addr as Deno.NetAddr);
+  const { spec } = proxyResource(config, identity().hostId, sshAddr);
   return RecordingService.open({
     dataDir: config.dataDir,
-    hostId,
-    cluster,
+    identity,
     hostname: spec.hostname,
     addr: spec.addr,
     auth,

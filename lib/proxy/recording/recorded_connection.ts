@@ -9,6 +9,8 @@ import { formatAddr } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import type { ClusterCache } from "../../host/cache.ts";
 import { ConnectionLimits } from "../../host/connection_limits.ts";
+import type { HostIdentity } from "../../host/identity.ts";
+import { proveProxied } from "../../host/proxied_session.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
 import { type PartyFacts, SessionAudit } from "../../host/session_audit.ts";
 import type { TapeStarter } from "../../recording/tape.ts";
@@ -20,13 +22,10 @@ import type { RecordedUser } from "./recorded_user.ts";
 import type { TargetConnection } from "./target_connection.ts";
 
 export interface RecordedContext {
-  readonly cluster: string;
+  readonly identity: () => HostIdentity;
   /** How the audit log names the proxy. */
-  readonly proxy: {
-    readonly hostId: string;
-    readonly hostname: string;
-    readonly addr: string;
-  };
+  readonly hostname: string;
+  readonly addr: string;
   readonly cache: Pick<ClusterCache, "authorities" | "get" | "list">;
   readonly audit: AuditEmitter & { readonly full: boolean };
   readonly tapes: TapeStarter;
@@ -71,6 +70,7 @@ export function serveRecorded(
   const forwards = new RecordedForwards({
     connection,
     target: target.connection,
+    isNode: target.route.node !== undefined,
     facts,
     audit: context.audit,
     auditWorks,
@@ -131,7 +131,7 @@ function openSession(
   connection: Connection,
   { asked, route, connection: target }: RecordedTarget,
   facts: PartyFacts,
-  { cluster, audit, cache, clock, tapes, sessions }: RecordedContext,
+  { identity, audit, cache, clock, tapes, sessions }: RecordedContext,
   callbacks: {
     onActivity: () => void;
     onStart: (ended: Promise<void>) => void;
@@ -139,16 +139,19 @@ function openSession(
   },
 ): SessionHandlers {
   const id = uuid();
+  const nodeId = route.node?.metadata.name ?? "";
+  const { user, login } = facts;
   return new RecordedSession({
     id,
     connection,
     target,
     isNode: route.node !== undefined,
+    proof: () => proveProxied({ sid: id, nodeId, user, login }, identity()),
     place: {
-      server_id: route.node?.metadata.name ?? "",
+      server_id: nodeId,
       server_hostname: route.node?.spec.hostname ?? asked,
       server_addr: formatAddr(route),
-      cluster,
+      cluster: identity().cluster,
     },
     facts,
     audit: new SessionAudit(audit, { ...facts, sid: id }, clock),
@@ -202,15 +205,15 @@ function limitConnection(
 function factsOf(
   connection: Connection,
   { asked, route }: RecordedTarget,
-  { proxy }: RecordedContext,
+  { identity, hostname, addr }: RecordedContext,
 ): PartyFacts {
   return {
     user: connection.identity.identity.user,
     login: connection.username,
-    server_id: proxy.hostId,
+    server_id: identity().hostId,
     namespace: "default",
-    server_hostname: proxy.hostname,
-    server_addr: proxy.addr,
+    server_hostname: hostname,
+    server_addr: addr,
     ...(route.node ? { target_id: route.node.metadata.name } : {}),
     target_hostname: route.node?.spec.hostname ?? asked,
     target_addr: formatAddr(route),

@@ -7,7 +7,7 @@ import { formatAddr, type HostPort } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import { assertMayForward } from "../../host/forward_permission.ts";
 import type { PartyFacts } from "../../host/session_audit.ts";
-import type { RemoteForward } from "../../ssh/client.ts";
+import type { RemoteForward, SshClient } from "../../ssh/client.ts";
 import type { DirectTcpip, ForwardBind, ServerConnection } from "../../ssh/server.ts";
 import { relay } from "../../ssh/stream.ts";
 import type { RecordedUser } from "./recorded_user.ts";
@@ -16,6 +16,8 @@ import type { TargetConnection } from "./target_connection.ts";
 export interface RecordedForwardsOptions {
   readonly connection: ServerConnection<RecordedUser>;
   readonly target: TargetConnection;
+  /** The target is a node of the cluster, which reports what it is asked. */
+  readonly isNode: boolean;
   readonly facts: PartyFacts;
   readonly audit: AuditEmitter;
   /** False when the audit log might not keep what happens: then nothing may happen. */
@@ -41,9 +43,7 @@ export class RecordedForwards {
 
   /** Has the target connect. @throws AccessDenied, LimitExceeded, ConnectionProblem, all reported */
   async connect(to: DirectTcpip): Promise<Duplex> {
-    return await this.#reported("local", to, async () => {
-      this.#assertAllowed();
-      const client = await this.#options.target.client();
+    return await this.#reported("local", to, async (client) => {
       const origin = { host: to.originHost, port: to.originPort };
       return await client.directTcpip(to.host, to.port, origin);
     });
@@ -57,11 +57,9 @@ export class RecordedForwards {
    */
   async listen(bind: ForwardBind): Promise<number> {
     const shown = { ...bind };
-    return await this.#reported("remote", shown, async () => {
-      this.#assertAllowed();
+    return await this.#reported("remote", shown, async (client) => {
       const asked = this.#reserve(bind);
       try {
-        const client = await this.#options.target.client();
         const forward = await client.requestTcpipForward(
           bind,
           (stream, from) => this.#onConnection(stream, from, { ...bind, port: shown.port }),
@@ -130,13 +128,21 @@ export class RecordedForwards {
   }
 
   /** Says in the audit log how it went, with the address as it is by then. */
-  async #reported<T>(direction: Direction, addr: HostPort, run: () => Promise<T>): Promise<T> {
+  async #reported<T>(
+    direction: Direction,
+    addr: HostPort,
+    run: (client: SshClient) => Promise<T>,
+  ): Promise<T> {
+    let isOthers = false;
     try {
-      const result = await run();
-      this.#report(direction, formatAddr(addr));
+      this.#assertAllowed();
+      const client = await this.#options.target.client();
+      isOthers = this.#options.isNode;
+      const result = await run(client);
+      if (!isOthers) this.#report(direction, formatAddr(addr));
       return result;
     } catch (error) {
-      this.#report(direction, formatAddr(addr), messageOf(error));
+      if (!isOthers) this.#report(direction, formatAddr(addr), messageOf(error));
       throw error;
     }
   }

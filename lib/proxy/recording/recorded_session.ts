@@ -40,6 +40,8 @@ export interface RecordedSessionOptions {
   readonly target: TargetConnection;
   /** The target is a node of the cluster. */
   readonly isNode: boolean;
+  /** What a node is told, so that it leaves the recording to this proxy. */
+  readonly proof: () => string;
   /** Where the session runs, for its recording. */
   readonly place: Pick<RecordingMeta, "server_id" | "server_hostname" | "server_addr" | "cluster">;
   /** How the audit log names the connection. */
@@ -75,6 +77,8 @@ export class RecordedSession implements RunningSession {
   readonly #started = new Date().toISOString();
   readonly #stopped = Promise.withResolvers<string>();
   #pty: PtyRequest | undefined;
+  /** Of the terminal at the target, which others may have changed who are in the session, too. */
+  #size = DEFAULT_SIZE;
   #x11: X11Request | undefined;
   #wantsAgent = false;
   #command: string | undefined;
@@ -131,7 +135,7 @@ export class RecordedSession implements RunningSession {
   describe(): ActiveSession {
     const { id, facts, recording } = this.#options;
     const { user, roles } = this.owner;
-    const { cols, rows } = this.#pty ?? { cols: 0, rows: 0 };
+    const { cols, rows } = this.#pty ? this.#size : { cols: 0, rows: 0 };
     return {
       sid: id,
       user,
@@ -172,6 +176,7 @@ export class RecordedSession implements RunningSession {
   #setPty(request: PtyRequest): boolean {
     if (!this.#options.connection.identity.identity.permitPty) return false;
     this.#pty = request.cols > 0 && request.rows > 0 ? request : { ...request, ...DEFAULT_SIZE };
+    this.#size = this.#pty;
     return true;
   }
 
@@ -235,10 +240,13 @@ export class RecordedSession implements RunningSession {
     // A node lists its own.
     const remove = isNode ? () => {} : sessions.add(this);
     const result = { bytes: { tx: 0, rx: 0 }, outcome: NOT_STARTED };
+    const onEvent = (event: Uint8Array) => this.#onEvent(event);
+    target.listeners.add(onEvent);
     try {
       await this.#run(client, start, channel, result);
     } finally {
       remove();
+      target.listeners.delete(onEvent);
       this.#report(start, result.outcome);
       audit.ended(result.bytes, { participants: [this.owner.user], recording });
       await this.#tape?.end();
@@ -274,10 +282,10 @@ export class RecordedSession implements RunningSession {
   }
 
   async #open(client: SshClient, start: SessionStart): Promise<ClientChannel> {
-    const { connection, isNode, id, onX11 } = this.#options;
+    const { connection, isNode, proof, onX11 } = this.#options;
     const agentForwarding = this.#wantsAgent && mayForwardAgent(connection.identity);
     const options = {
-      env: isNode && !this.#isJoin ? { ...this.#env, [PROXIED_SESSION]: id } : this.#env,
+      env: isNode && !this.#isJoin ? { ...this.#env, [PROXIED_SESSION]: proof() } : this.#env,
       agentForwarding,
       ...(this.#pty ? { pty: this.#pty } : {}),
       ...(this.#x11 ? { x11: this.#x11 } : {}),
@@ -306,14 +314,25 @@ export class RecordedSession implements RunningSession {
   }
 
   #resize(size: WindowSize): void {
-    const before = this.#pty;
-    if (!before || !(size.cols > 0 && size.rows > 0)) return;
-    this.#pty = { ...before, ...size };
+    if (!this.#pty || !(size.cols > 0 && size.rows > 0)) return;
+    this.#pty = { ...this.#pty, ...size };
     this.#remote?.resize(size);
-    if (!this.#tape || (size.cols === before.cols && size.rows === before.rows)) return;
-    this.#tape.resize(size);
-    this.#options.audit.resized(sizeText(size));
+    if (this.#setSize(size) && this.#tape) this.#options.audit.resized(sizeText(size));
+  }
+
+  /** Somebody who has joined the session at its node has resized it. */
+  #onEvent(payload: Uint8Array): void {
+    const size = resizeOf(payload, this.id);
+    if (size) this.#setSize(size);
+  }
+
+  /** False when it is the same. */
+  #setSize({ cols, rows }: { readonly cols: number; readonly rows: number }): boolean {
+    if (cols === this.#size.cols && rows === this.#size.rows) return false;
+    this.#size = { cols, rows };
+    this.#tape?.resize(this.#size);
     this.#options.sessions.changed();
+    return true;
   }
 
   async #startTape({ term, cols, rows }: PtyRequest): Promise<Tape> {
@@ -345,6 +364,21 @@ export class RecordedSession implements RunningSession {
     if (scp) audit.copied({ command, path: scp.path, action: scp.action }, outcome);
     else audit.executed(command, outcome);
   }
+}
+
+/** The size that an event of this session tells. */
+function resizeOf(payload: Uint8Array, sid: string): { cols: number; rows: number } | undefined {
+  let event: { event?: unknown; sid?: unknown; size?: unknown } | null;
+  try {
+    event = JSON.parse(new TextDecoder().decode(payload));
+  } catch {
+    return undefined;
+  }
+  if (event?.event !== "resize" || event.sid !== sid) return undefined;
+  const [, cols, rows] = /^(\d{1,4}):(\d{1,4})$/.exec(String(event.size)) ?? [];
+  return Number(cols) > 0 && Number(rows) > 0
+    ? { cols: Number(cols), rows: Number(rows) }
+    : undefined;
 }
 
 const NOT_STARTED: Outcome = { error: "it could not be started" };

@@ -98,7 +98,8 @@ export class RecordingProxy {
     first: Duplex,
     hostKey: Awaited<ReturnType<HostCertificates["get"]>>,
   ): SshServer<RecordedUser> {
-    const { cache, cluster, clock, dial, limits } = this.#options;
+    const { cache, identity, clock, dial, limits } = this.#options;
+    const { cluster } = identity();
     const userAuthorities = () => cache.authorities("user");
     return new SshServer<RecordedUser>({
       hostKeys: () => [hostKey],

@@ -5,6 +5,7 @@ import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import type { AuthConnection } from "../../host/auth_connection.ts";
 import type { ClusterCache } from "../../host/cache.ts";
+import type { HostIdentity } from "../../host/identity.ts";
 import { HostRecordings } from "../../host/recordings.ts";
 import { RunningSessions } from "../../host/running_sessions.ts";
 import { SessionReports } from "../../host/session_reports.ts";
@@ -14,8 +15,7 @@ import { RecordingProxy } from "./recording_proxy.ts";
 
 export interface RecordingServiceOptions {
   readonly dataDir: string;
-  readonly hostId: string;
-  readonly cluster: string;
+  readonly identity: () => HostIdentity;
   /** Of the proxy, as the cluster knows them. */
   readonly hostname: string;
   readonly addr: string;
@@ -38,12 +38,16 @@ export class RecordingService {
 
   /** @throws Deno.errors.* when the spool's directory cannot be used */
   static async open(options: RecordingServiceOptions): Promise<RecordingService> {
-    const recordings = await HostRecordings.open({ ...options, role: "proxy" });
+    const recordings = await HostRecordings.open({
+      ...options,
+      hostId: options.identity().hostId,
+      role: "proxy",
+    });
     return new RecordingService(options, recordings);
   }
 
   private constructor(options: RecordingServiceOptions, recordings: HostRecordings) {
-    const { auth, cache, audit, cluster, hostId, hostname, addr, dial } = options;
+    const { auth, cache, audit, identity, hostname, addr, dial } = options;
     this.#options = options;
     this.#recordings = recordings;
     const sessions = new RunningSessions();
@@ -57,8 +61,9 @@ export class RecordingService {
     });
     sessions.onChange(() => this.#reports.changed());
     this.proxy = new RecordingProxy({
-      cluster,
-      proxy: { hostId, hostname, addr },
+      identity,
+      hostname,
+      addr,
       cache,
       audit,
       tapes: recordings.recorder,

@@ -40,6 +40,7 @@ export const NEEDS_AGENT =
   "recording proxy mode needs agent forwarding: connect with -A, and with " +
   "your certificate in the agent (`tsh ssh -A …`, `ssh -A …`, `scp -A …`)";
 
+const EVENT = "x-teleport-event";
 const KEEP_ALIVE = { intervalMs: 60_000, countMax: 3 };
 /** A stream that is open for longer may have been closed by the host: servers wait half a minute. */
 const FRESH_MS = 15_000;
@@ -52,6 +53,8 @@ export class TargetConnection {
   readonly lost: Promise<TeleportError | undefined>;
   /** What the host said before the login, safe to show. */
   banner = "";
+  /** Told of what happens in sessions, as a node tells its clients (`x-teleport-event`). */
+  readonly listeners = new Set<(event: Uint8Array) => void>();
   readonly #options: TargetConnectionOptions;
   readonly #lost = Promise.withResolvers<TeleportError | undefined>();
   readonly #gone = new AbortController();
@@ -104,6 +107,7 @@ export class TargetConnection {
         onAgentChannel: () => connection.openAgent(),
         onX11Channel: ({ host, port }) =>
           connection.openX11({ originHost: host, originPort: port }),
+        onGlobalRequest: (name, payload) => this.#onGlobalRequest(name, payload),
         keepAlive: KEEP_ALIVE,
         signal: this.#gone.signal,
       });
@@ -113,6 +117,12 @@ export class TargetConnection {
       stream.destroy();
       throw error;
     }
+  }
+
+  #onGlobalRequest(name: string, payload: Uint8Array): void {
+    if (name !== EVENT) return;
+    this.#options.connection.sendGlobalRequest(name, payload);
+    for (const listener of this.listeners) listener(payload);
   }
 
   async #openAgent(): Promise<ForwardedAgent> {
