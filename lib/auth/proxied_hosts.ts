@@ -2,7 +2,7 @@
  * Host certificates for proxies that record. Such a proxy ends a client's connection to a host in
  * that host's place, and needs a certificate that the client takes for the host's. This is the most
  * dangerous thing a proxy can ask for, so it is given only while the cluster records at the proxy,
- * for one name at a time, for a day, without a role in the cluster, and never for a name of the auth
+ * for one host at a time, for a day, without a role in the cluster, and never for a name of the auth
  * service, of another proxy or of another cluster.
  */
 import { AccessDenied, BadParameter } from "../base/errors.ts";
@@ -55,7 +55,8 @@ export class ProxiedHosts {
     if (protection !== undefined) {
       throw new AccessDenied(`a proxy may not stand in for "${name}": ${protection}`);
     }
-    return this.#options.signer.foreignHost([name], publicKey, PROXIED_HOST_TTL_MS);
+    const principals = [...new Set([name, ...this.#namesOfNode(name)])];
+    return this.#options.signer.foreignHost(principals, publicKey, PROXIED_HOST_TTL_MS);
   }
 
   #recordingMode(): string {
@@ -79,6 +80,17 @@ export class ProxiedHosts {
     if (proxy && proxy.metadata.name !== proxyId) return "it is another proxy";
     if (isUuid(name.slice(0, 36)) && !proxy) return "no node has this id";
     return undefined;
+  }
+
+  /** All of the node's that is asked for by its id or name: clients may look for any (HostKeyAlias). */
+  #namesOfNode(name: string): string[] {
+    const { cluster, hub } = this.#options;
+    const [node, ...others] = hub.nodes().filter(({ metadata, spec }) =>
+      this.#isName(metadata.name, name) || this.#isName(spec.hostname, name)
+    );
+    if (!node || others.length > 0) return [];
+    return [node.metadata.name, node.spec.hostname.toLowerCase()]
+      .filter(isHostName).flatMap((own) => [own, `${own}.${cluster}`]);
   }
 
   /** By id, name or address. */
