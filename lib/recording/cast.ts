@@ -3,7 +3,7 @@
  * One event of our own: `[t, "x-bytes", "<base64>"]` is output that is not UTF-8; players that do
  * not know it leave it out.
  */
-import { concat, fromBase64, toBase64, utf8Encode } from "../base/bytes.ts";
+import { fromBase64, utf8Encode } from "../base/bytes.ts";
 import { BadParameter } from "../base/errors.ts";
 import { isUuid } from "../base/ids.ts";
 import type { RecordingMeta } from "./meta.ts";
@@ -53,54 +53,6 @@ export function resizeLine(time: number, size: { cols: number; rows: number }): 
 
 export function markerLine(time: number, label: string): string {
   return `[${timeText(time)},"m",${JSON.stringify(label.slice(0, MAX_LABEL))}]\n`;
-}
-
-/** Of bytes and text that alternate, text shorter than this stays with the bytes around it. */
-const SHORT_TEXT = 32;
-
-/**
- * Makes lines of output. A character whose bytes come in two chunks is joined; what is not UTF-8
- * becomes x-bytes.
- */
-export class OutputEncoder {
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  /** Head of a character, at most 3 bytes. */
-  #pending = new Uint8Array(0);
-
-  /** The lines for the chunk; "" when all of it waits for the rest of a character. */
-  encode(time: number, chunk: Uint8Array): string {
-    const bytes = this.#pending.length === 0 ? chunk : concat(this.#pending, chunk);
-    const end = bytes.length - incompleteTail(bytes);
-    this.#pending = Uint8Array.from(bytes.subarray(end));
-    return this.#lines(time, bytes.subarray(0, end));
-  }
-
-  /** What is left when no more comes. */
-  flush(time: number): string {
-    const rest = this.#pending;
-    this.#pending = new Uint8Array(0);
-    return rest.length === 0 ? "" : bytesLine(time, rest);
-  }
-
-  #lines(time: number, bytes: Uint8Array): string {
-    if (bytes.length === 0) return "";
-    const text = this.#decode(bytes);
-    if (text !== undefined) return textLine(time, text);
-    let lines = "";
-    for (const { start, end, isText } of runs(bytes)) {
-      const run = bytes.subarray(start, end);
-      lines += isText ? textLine(time, this.#decode(run) ?? "") : bytesLine(time, run);
-    }
-    return lines;
-  }
-
-  #decode(bytes: Uint8Array): string | undefined {
-    try {
-      return this.#decoder.decode(bytes);
-    } catch {
-      return undefined;
-    }
-  }
 }
 
 /** @throws BadParameter unless it is the header of an asciicast v2 */
@@ -211,72 +163,6 @@ function badLine(): BadParameter {
 }
 
 /** Microseconds, as asciinema writes them. */
-function timeText(time: number): string {
+export function timeText(time: number): string {
   return String(Math.round(time * 1e6) / 1e6);
-}
-
-function textLine(time: number, text: string): string {
-  return `[${timeText(time)},"o",${JSON.stringify(text)}]\n`;
-}
-
-function bytesLine(time: number, bytes: Uint8Array): string {
-  return `[${timeText(time)},"x-bytes","${toBase64(bytes)}"]\n`;
-}
-
-/** How many bytes at the end are the head of a character whose rest may follow: 0 to 3. */
-function incompleteTail(bytes: Uint8Array): number {
-  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back]!;
-    if (byte < 0x80) return 0;
-    if (byte >= 0xc0) return back < characterLength(byte) ? back : 0;
-  }
-  return 0;
-}
-
-/** Of a character that begins with this byte; 1 for what begins none. */
-function characterLength(first: number): number {
-  if (first >= 0xc2 && first <= 0xdf) return 2;
-  if (first >= 0xe0 && first <= 0xef) return 3;
-  return first >= 0xf0 && first <= 0xf4 ? 4 : 1;
-}
-
-interface Run {
-  start: number;
-  end: number;
-  isText: boolean;
-}
-
-/** Bytes that are not all UTF-8, as runs of text and of other bytes in turn. */
-function runs(bytes: Uint8Array): Run[] {
-  const found: Run[] = [];
-  const add = (run: Run) => {
-    const last = found.at(-1);
-    const isText = run.isText && run.end - run.start >= SHORT_TEXT;
-    if (last && !last.isText && !isText) last.end = run.end;
-    else found.push({ ...run, isText });
-  };
-  let at = 0;
-  while (at < bytes.length) {
-    const start = at;
-    for (let length; at < bytes.length && (length = validLength(bytes, at)) > 0;) at += length;
-    if (at > start) add({ start, end: at, isText: true });
-    if (at < bytes.length) add({ start: at, end: ++at, isText: false });
-  }
-  return found;
-}
-
-/** Of the well-formed character at this place (Unicode, table 3-7); 0 when there is none. */
-function validLength(bytes: Uint8Array, at: number): number {
-  const first = bytes[at]!;
-  if (first < 0x80) return 1;
-  const length = characterLength(first);
-  if (length === 1 || at + length > bytes.length) return 0;
-  const second = bytes[at + 1]!;
-  const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
-  const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
-  if (second < low || second > high) return 0;
-  for (let i = 2; i < length; i++) {
-    if ((bytes[at + i]! & 0xc0) !== 0x80) return 0;
-  }
-  return length;
 }

@@ -1,81 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { concat, equalBytes, utf8Encode } from "../base/bytes.ts";
 import { BadParameter } from "../base/errors.ts";
-import {
-  headerLine,
-  markerLine,
-  OutputEncoder,
-  parseEvent,
-  parseHeader,
-  resizeLine,
-} from "./cast.ts";
+import { headerLine, markerLine, parseEvent, parseHeader, resizeLine } from "./cast.ts";
 import { testMeta } from "./test_recordings.ts";
-
-/** What a player shows of these lines. */
-function shown(lines: string): Uint8Array {
-  const parts = lines.split("\n").slice(0, -1).map((line) => {
-    const event = parseEvent(line);
-    assert.equal(event?.type, "output");
-    return event.type === "output" ? event.data : new Uint8Array(0);
-  });
-  return concat(...parts);
-}
-
-function encodeAll(chunks: Uint8Array[]): string {
-  const encoder = new OutputEncoder();
-  return chunks.map((chunk, i) => encoder.encode(i, chunk)).join("") +
-    encoder.flush(chunks.length);
-}
-
-const bytes = fc.oneof(
-  fc.uint8Array({ maxLength: 80 }),
-  fc.string({ unit: "grapheme", maxLength: 40 }).map(utf8Encode),
-);
-
-Deno.test("any output comes out as it went in, however it is cut", () => {
-  fc.assert(
-    fc.property(fc.array(bytes, { maxLength: 8 }), (chunks) => {
-      assert.ok(equalBytes(shown(encodeAll(chunks)), concat(...chunks)));
-    }),
-    { numRuns: 500 },
-  );
-});
-
-Deno.test("text is text, wherever a character is cut in two", () => {
-  fc.assert(
-    fc.property(
-      fc.string({ unit: "binary", maxLength: 30 }),
-      fc.array(fc.nat(120), { maxLength: 6 }),
-      (text, cuts) => {
-        const all = utf8Encode(text.toWellFormed());
-        const ends = [...cuts.filter((cut) => cut < all.length), all.length].sort((a, b) => a - b);
-        const chunks = ends.map((end, i) => all.subarray(ends[i - 1] ?? 0, end));
-        const lines = encodeAll(chunks);
-        assert.doesNotMatch(lines, /x-bytes/);
-        assert.ok(equalBytes(shown(lines), all));
-      },
-    ),
-    { numRuns: 500 },
-  );
-});
-
-Deno.test("what is not UTF-8 is x-bytes, and the text around it stays readable", () => {
-  const long = "a line of text that is long enough to stay";
-  const lines = encodeAll([concat(utf8Encode(long), Uint8Array.of(0xff, 0xc0), utf8Encode(long))]);
-  assert.deepEqual(
-    lines.trimEnd().split("\n").map((line) => JSON.parse(line)),
-    [[0, "o", long], [0, "x-bytes", "/8A="], [0, "o", long]],
-  );
-  // Surrogates, overlong forms and what is beyond Unicode are not UTF-8.
-  for (const bad of [[0xed, 0xa0, 0x80], [0xe0, 0x80, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xf5]]) {
-    assert.match(encodeAll([Uint8Array.from(bad)]), /^\[0,"x-bytes"/);
-  }
-});
-
-Deno.test("a byte order mark is output like any other", () => {
-  assert.equal(encodeAll([Uint8Array.of(0xef, 0xbb, 0xbf)]), '[0,"o","\ufeff"]\n');
-});
 
 Deno.test("the header is that of asciicast v2, with the session's description", () => {
   const line = headerLine(testMeta());

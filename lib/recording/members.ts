@@ -11,7 +11,7 @@
  * So a reader hops from member to member, finds the torn end, and seeks by time, without inflating
  * what it does not show.
  */
-import { gzipSync } from "node:zlib";
+import { constants, gzipSync, type ZlibOptions } from "node:zlib";
 import { BadParameter } from "../base/errors.ts";
 
 /** Bytes before the compressed data of a member. */
@@ -34,12 +34,26 @@ export interface MemberHeader {
   readonly time: number;
 }
 
-/** @param level 1 (fast) to 9 (small) */
+/**
+ * How hard gzip tries, by measure:
+ * - "ordinary": keystrokes and screens, where it costs nothing.
+ * - "bulk": half the time for plain text, at the same size; a third more bytes for listings.
+ * - "dense": what does not repeat, such as base64: its letters are coded and nothing is searched
+ *   for, in a third of the time and at the same size.
+ */
+export type Compression = "ordinary" | "bulk" | "dense";
+
+const OPTIONS: Record<Compression, ZlibOptions> = {
+  ordinary: { level: 6 },
+  bulk: { level: 2 },
+  dense: { level: 1, strategy: constants.Z_HUFFMAN_ONLY },
+};
+
 export function encodeMember(
   plain: Uint8Array,
-  o: { time: number; flags: number; level: number },
+  o: { time: number; flags: number; compression: Compression },
 ): Uint8Array<ArrayBuffer> {
-  const zipped = gzipSync(plain, { level: o.level });
+  const zipped = gzipSync(plain, OPTIONS[o.compression]);
   const member = new Uint8Array(zipped.length + MEMBER_HEADER_BYTES - PLAIN_HEADER_BYTES);
   member.set(zipped.subarray(0, PLAIN_HEADER_BYTES));
   member.set(zipped.subarray(PLAIN_HEADER_BYTES), MEMBER_HEADER_BYTES);

@@ -81,8 +81,13 @@ export class ModeScanner {
     let at = 0;
     while (at < bytes.length) {
       if (this.#state === "ground") {
-        at = buffer.indexOf(ESC, at);
+        at = nextEscape(buffer, at);
         if (at < 0) return;
+        const end = endOfPlainControl(bytes, at);
+        if (end > 0) {
+          at = end;
+          continue;
+        }
         this.#state = "escape";
         at++;
         continue;
@@ -239,6 +244,33 @@ export class ModeScanner {
     this.#wasReset = true;
   }
 }
+
+/** So many bytes are looked at one by one: a search by the runtime costs more to begin. */
+const NEAR = 64;
+
+function nextEscape(buffer: Buffer, at: number): number {
+  const near = Math.min(buffer.length, at + NEAR);
+  for (let i = at; i < near; i++) {
+    if (buffer[i] === ESC) return i;
+  }
+  return near === buffer.length ? -1 : buffer.indexOf(ESC, near);
+}
+
+/**
+ * End of a control sequence that is whole and sets no mode, such as a colour or a movement; 0 for
+ * all others. Coloured output is full of them.
+ */
+function endOfPlainControl(bytes: Uint8Array, at: number): number {
+  if (bytes[at + 1] !== 0x5b) return 0;
+  let i = at + 2;
+  while (i < bytes.length && bytes[i]! >= 0x20 && bytes[i]! <= 0x3f) i++;
+  const final = bytes[i];
+  if (final === undefined || final < 0x40 || final > 0x7e) return 0;
+  return MODE_FINALS.has(final) ? 0 : i + 1;
+}
+
+/** h l p q r */
+const MODE_FINALS = new Set([0x68, 0x6c, 0x70, 0x71, 0x72]);
 
 /** Where a string control may end: at BEL, or ESC of what follows. */
 function stringEnd(buffer: Buffer, at: number): number {

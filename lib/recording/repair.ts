@@ -42,7 +42,7 @@ export async function repairRecording(
   const member = encodeMember(new TextEncoder().encode(lines), {
     time,
     flags: HAS_NOTES,
-    level: 6,
+    compression: "ordinary",
   });
   await file.seek(whole, Deno.SeekMode.Start);
   for (let done = 0; done < member.length;) done += await file.write(member.subarray(done));

@@ -40,7 +40,7 @@ Deno.test("a recording that is torn at any byte is cut back to its last whole me
       assert.ok(!summary.complete);
       assert.equal(summary.duration, Math.max(0, whole.length - 1));
       // Each is the work of a process: not at every byte.
-      if (cut % 41 !== 0) continue;
+      if (cut % 97 !== 0) continue;
       const repaired = await Deno.readFile(path);
       assert.equal(await outputOf(repaired), texts[Math.max(0, whole.length - 1)]);
       assert.match(await zcat(repaired), /"m","torn: a test"\]\n$/);
@@ -106,8 +106,12 @@ Deno.test("a summary has the participants and the last time, and needs few membe
   }));
 
 Deno.test("a member that inflates to far more than it may is refused", async () => {
-  const bomb = encodeMember(new Uint8Array(64 * 1024 * 1024), { time: 0, flags: 0, level: 9 });
-  assert.ok(bomb.length < 100_000);
+  const bomb = encodeMember(new Uint8Array(64 * 1024 * 1024), {
+    time: 0,
+    flags: 0,
+    compression: "ordinary",
+  });
+  assert.ok(bomb.length < 200_000);
   await assert.rejects(inflateMember(bomb), BadParameter);
 });
 

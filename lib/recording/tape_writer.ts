@@ -1,7 +1,9 @@
 /** Makes a recording out of what happens in a session: lines, gathered into gzip members. */
-import { headerLine, markerLine, OutputEncoder, resizeLine } from "./cast.ts";
-import { encodeMember, HAS_NOTES } from "./members.ts";
+import { headerLine, markerLine, resizeLine } from "./cast.ts";
+import { LineBuffer } from "./line_buffer.ts";
+import { type Compression, encodeMember, HAS_NOTES } from "./members.ts";
 import type { RecordingMeta } from "./meta.ts";
+import { OutputEncoder } from "./output_encoder.ts";
 import { END, TORN } from "./reader.ts";
 
 /** Takes whole members, in order. */
@@ -13,25 +15,22 @@ export interface MemberSink {
 /** A member is closed at about so many bytes of lines. */
 const MEMBER_BYTES = 512 * 1024;
 /** A member that is full within this time is one of bulk output, in milliseconds. */
-const BULK_MS = 100;
-/**
- * Of gzip. Measured: level 2 takes half the time of level 6 at the same size for plain text, and a
- * third more bytes for coloured listings; bulk output must not wait for it. Single keystrokes cost
- * nothing at either.
- */
-const LEVEL = { bulk: 2, ordinary: 6 };
+const BULK_MS = 250;
+/** Bulk output that does not get smaller than this is not searched for what repeats. */
+const DENSE = 0.65;
+/** After so many members it is looked at again whether it still is. */
+const LOOK_AGAIN = 16;
 
 export class TapeWriter {
   readonly #sink: MemberSink;
   readonly #encoder = new OutputEncoder();
-  readonly #utf8 = new TextEncoder();
-  #lines: string[] = [];
-  #size = 0;
+  readonly #lines = new LineBuffer();
   #raw = 0;
   #flags = 0;
   #firstTime = 0;
-  #lastTime = 0;
   #since = 0;
+  /** Members left that are taken for dense. */
+  #dense = 0;
 
   constructor(sink: MemberSink) {
     this.#sink = sink;
@@ -39,8 +38,8 @@ export class TapeWriter {
 
   /** Writes the header and the marker of the start at once: they make the file a recording. */
   start(meta: RecordingMeta): void {
-    this.#add(0, headerLine(meta), HAS_NOTES);
-    this.#add(0, markerLine(0, "start"), HAS_NOTES);
+    this.#note(0, headerLine(meta));
+    this.#note(0, markerLine(0, "start"));
     this.flush();
   }
 
@@ -48,23 +47,24 @@ export class TapeWriter {
   output(bytes: Uint8Array, marks: readonly number[]): void {
     for (let i = 0; i < marks.length; i += 2) {
       const time = marks[i + 1]!;
-      const run = bytes.subarray(marks[i]!, marks[i + 2] ?? bytes.length);
-      this.#add(time, this.#encoder.encode(time, run), 0);
+      this.#begin(time);
+      this.#encoder.encode(time, bytes.subarray(marks[i]!, marks[i + 2]), this.#lines);
     }
     this.#raw += bytes.length;
-    if (this.#size >= MEMBER_BYTES) this.flush();
+    if (this.#lines.length >= MEMBER_BYTES) this.flush();
   }
 
   resize(time: number, size: { cols: number; rows: number }): void {
-    this.#add(time, resizeLine(time, size), HAS_NOTES);
+    this.#note(time, resizeLine(time, size));
   }
 
   mark(time: number, label: string): void {
-    this.#add(time, markerLine(time, label), HAS_NOTES);
+    this.#note(time, markerLine(time, label));
   }
 
   end(time: number): void {
-    this.#add(time, this.#encoder.flush(Math.max(time, this.#lastTime)), 0);
+    this.#begin(time);
+    this.#encoder.flush(time, this.#lines);
     this.mark(time, END);
     this.flush();
   }
@@ -77,36 +77,42 @@ export class TapeWriter {
 
   /** When the oldest line came that is in no member yet, by performance.now(). */
   get waitingSince(): number | undefined {
-    return this.#size > 0 ? this.#since : undefined;
+    return this.#lines.length > 0 ? this.#since : undefined;
   }
 
   /** Closes the member. @throws what the sink throws; the lines are lost then */
   flush(): void {
-    if (this.#size === 0) return;
-    const full = this.#size >= MEMBER_BYTES;
-    const isBulk = full && performance.now() - this.#since < BULK_MS;
-    const member = encodeMember(this.#utf8.encode(this.#lines.join("")), {
+    const { length } = this.#lines;
+    if (length === 0) return;
+    const isBulk = length >= MEMBER_BYTES && performance.now() - this.#since < BULK_MS;
+    const compression = isBulk ? this.#dense > 0 ? "dense" : "bulk" : "ordinary";
+    const member = encodeMember(this.#lines.content, {
       time: this.#firstTime,
       flags: this.#flags,
-      level: isBulk ? LEVEL.bulk : LEVEL.ordinary,
+      compression,
     });
+    this.#learn(compression, member.length / length);
     const raw = this.#raw;
-    this.#lines = [];
-    this.#size = 0;
+    this.#lines.clear();
     this.#raw = 0;
     this.#flags = 0;
     this.#sink.write(member, raw);
   }
 
-  #add(time: number, lines: string, flags: number): void {
-    if (lines === "") return;
-    if (this.#size === 0) {
-      this.#since = performance.now();
-      this.#firstTime = time;
-    }
-    this.#lines.push(lines);
-    this.#size += lines.length;
-    this.#flags |= flags;
-    this.#lastTime = Math.max(this.#lastTime, time);
+  #learn(compression: Compression, ratio: number): void {
+    if (compression === "dense") this.#dense--;
+    else if (compression === "bulk" && ratio > DENSE) this.#dense = LOOK_AGAIN;
+  }
+
+  #note(time: number, line: string): void {
+    this.#begin(time);
+    this.#lines.text(line);
+    this.#flags |= HAS_NOTES;
+  }
+
+  #begin(time: number): void {
+    if (this.#lines.length > 0) return;
+    this.#since = performance.now();
+    this.#firstTime = time;
   }
 }

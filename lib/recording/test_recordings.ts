@@ -1,6 +1,6 @@
 /** Recordings made by hand. For tests. */
 import { concat, utf8Encode } from "../base/bytes.ts";
-import { headerLine, markerLine, OutputEncoder } from "./cast.ts";
+import { headerLine, markerLine } from "./cast.ts";
 import { encodeMember, HAS_NOTES } from "./members.ts";
 import type { RecordingMeta } from "./meta.ts";
 
@@ -31,7 +31,7 @@ export function member(lines: string, o: { time?: number; notes?: boolean } = {}
   return encodeMember(utf8Encode(lines), {
     time: o.time ?? 0,
     flags: o.notes ? HAS_NOTES : 0,
-    level: 6,
+    compression: "ordinary",
   });
 }
 
@@ -40,10 +40,10 @@ export function testRecording(
   texts: readonly string[],
   o: { meta?: RecordingMeta; end?: boolean } = {},
 ): Uint8Array<ArrayBuffer> {
-  const encoder = new OutputEncoder();
   const members = [member(headerLine(o.meta ?? testMeta()), { notes: true })];
   texts.forEach((text, i) => {
-    members.push(member(encoder.encode(i + 1, utf8Encode(text)), { time: i + 1 }));
+    const line = `${JSON.stringify([i + 1, "o", text])}\n`;
+    members.push(member(line, { time: i + 1 }));
   });
   if (o.end !== false) {
     const time = texts.length + 1;
