@@ -31,3 +31,19 @@ Deno.test("exec() tells exit statuses and signals exactly", async () => {
   client.close();
   await server.close();
 });
+
+Deno.test("closed tells why a server ended the connection, and nothing when all was in order", async () => {
+  for (const reason of [undefined, "idle for 5m0s"]) {
+    const server = testServer({
+      onConnection: (connection) => {
+        connection.handle({});
+        connection.close(reason);
+      },
+    });
+    const client = await connectTo(server);
+    const error = await client.closed;
+    const told = reason && `The other side disconnected: ${reason}`;
+    assert.equal(error?.message, told);
+    await server.close();
+  }
+});

@@ -272,8 +272,9 @@ export class Transport {
     const reader = new WireReader(payload.subarray(1));
     const reason = reader.u32();
     const text = printable(reader.utf8().slice(0, 1024));
+    // Good order is to have nothing to say: a server that ends a session by a limit says which.
     this.#close(
-      reason === DISCONNECT.BY_APPLICATION
+      reason === DISCONNECT.BY_APPLICATION && text === ""
         ? undefined
         : new ConnectionProblem(`The other side disconnected: ${text || `reason ${reason}`}`),
     );
