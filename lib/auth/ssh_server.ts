@@ -157,6 +157,7 @@ function reportFailure({ service, hostId }: AuthSshServerOptions, failure: AuthF
     login: failure.username.slice(0, 255),
     success: false,
     error: failure.message,
+    message: failure.message,
     server_id: hostId,
     "addr.local": formatAddr(failure.local),
     "addr.remote": formatAddr(failure.remote),

@@ -250,6 +250,7 @@ export class SshFront {
       proto: "ssh",
       success: false,
       error: failure.message,
+      message: failure.message,
     });
   }
 }

@@ -90,12 +90,14 @@ export class Cluster {
       name?: string;
       secondFactor?: "off" | "otp";
       nodename?: string;
-      /** Further lines of auth_service. */
+      /** Further lines of the section teleport, and of auth_service. */
+      teleport?: string;
       auth?: string;
     } = {},
   ): Promise<Cluster> {
     const cluster = await Cluster.#create(options);
     await cluster.start("main", ["auth", "proxy", "node"], {
+      ...(options.teleport ? { teleport: options.teleport } : {}),
       nodename: options.nodename ?? "node-1",
       ports: cluster.ports,
       ...(options.auth ? { auth: options.auth } : {}),

@@ -143,7 +143,7 @@ export class NodeService {
       leases: this.#leases,
       onTooMany: (attempt, user) => this.#tooManyConnections(attempt, user),
     });
-    this.#agentSockets = AgentSockets.of(hostId);
+    this.#agentSockets = AgentSockets.of(hostId, config.dataDir);
     this.#agentSockets.clean();
     this.#server = this.#makeServer();
     this.#heartbeat = new Heartbeat<Node>({
@@ -284,6 +284,8 @@ export class NodeService {
       proto: "ssh",
       success: false,
       error: message,
+      // What the client was told.
+      message,
     });
   }
 
