@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { fromBase64, toBase64, toHex } from "../base/bytes.ts";
 import { AccessDenied, BadParameter, CompareFailed, NotFound } from "../base/errors.ts";
 import { headerLine, markerLine } from "../recording/cast.ts";
-import { encodeMember, HAS_NOTES } from "../recording/members.ts";
 import type { RecordingMeta } from "../recording/meta.ts";
+import { member, testMeta } from "../recording/test_recordings.ts";
 import {
   ADMIN,
   CLUSTER,
@@ -26,28 +26,14 @@ async function bring(
   over: Partial<RecordingMeta> = {},
   finish = true,
 ): Promise<Uint8Array> {
-  const meta: RecordingMeta = {
+  const meta = testMeta({
     sid: sid(n),
-    user: "joe",
-    login: "root",
     server_id: NODE_ID,
-    server_hostname: "db-1",
-    server_addr: "192.0.2.7:3022",
-    addr_remote: "198.51.100.4:50000",
     cluster: CLUSTER,
     started: `2025-01-0${n}T12:00:00.000Z`,
-    cols: 80,
-    rows: 24,
-    term: "xterm",
-    recorded_by: "node",
     ...over,
-  };
-  const text = headerLine(meta) + markerLine(2.5, "end");
-  const data = encodeMember(new TextEncoder().encode(text), {
-    time: 0,
-    flags: HAS_NOTES,
-    level: 6,
   });
+  const data = member(headerLine(meta) + markerLine(2.5, "end"), { notes: true });
   const node = nodeCaller();
   const base64 = toBase64(data);
   await auth.call(node, "recordings.append", { sid: meta.sid, offset: 0, data: base64 });

@@ -6,6 +6,7 @@ export class EventCursor {
   readonly #batches: AsyncGenerator<Batch>;
   #events: readonly CastEvent[] = [];
   #at = 0;
+  #place: Place | undefined;
   #ended = false;
   #loading: Promise<void> | undefined;
 
@@ -16,6 +17,11 @@ export class EventCursor {
   /** The next event, where it has been read already. */
   get next(): CastEvent | undefined {
     return this.#events[this.#at];
+  }
+
+  /** Where another cursor has the same next event, if there is such a place. */
+  get place(): Place | undefined {
+    return this.#at === 0 ? this.#place : undefined;
   }
 
   get ended(): boolean {
@@ -31,6 +37,7 @@ export class EventCursor {
     while (this.next === undefined && !this.#ended) {
       const { value } = await this.#batches.next();
       this.#events = value?.events ?? [];
+      this.#place = value?.place;
       this.#at = 0;
       this.#ended = value === undefined;
     }

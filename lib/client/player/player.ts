@@ -8,6 +8,7 @@ import type { Recording } from "../../recording/play/recording.ts";
 import { EventCursor } from "./cursor.ts";
 import type { Command } from "./keys.ts";
 import { changedSpeed, pauseOf } from "./pace.ts";
+import { type Aim, type Moment, Pictures } from "./pictures.ts";
 import type { PlayerScreen } from "./screen.ts";
 
 export interface PlayerOptions {
@@ -19,11 +20,6 @@ export interface PlayerOptions {
   longestPause?: number;
   /** Milliseconds of a clock that only goes forward. */
   now?: () => number;
-}
-
-interface Aim {
-  readonly time?: number;
-  readonly outputs?: number;
 }
 
 /** Seconds that an arrow key skips, and outputs that a step goes. */
@@ -42,7 +38,7 @@ const MAX_LABEL = 40;
 const MAX_BEHIND_MS = 1000;
 
 export class Player {
-  readonly #recording: Recording;
+  readonly #pictures: Pictures;
   readonly #screen: PlayerScreen;
   readonly #longestPause: number | undefined;
   readonly #now: () => number;
@@ -63,7 +59,7 @@ export class Player {
   #stamped = { text: "", at: 0 };
 
   constructor({ recording, screen, speed, longestPause, now }: PlayerOptions) {
-    this.#recording = recording;
+    this.#pictures = new Pictures(recording);
     this.#screen = screen;
     this.#speed = speed;
     this.#longestPause = longestPause;
@@ -80,13 +76,14 @@ export class Player {
 
   /** Plays to the end, or until somebody has seen enough. @throws what the recording's source does */
   async run(): Promise<"ended" | "quit"> {
-    await this.#clear();
+    await this.#screen.clear();
     this.#reachedAt = this.#now();
     try {
       for (;;) {
         const command = this.#nextCommand();
         if (command === "quit") return "quit";
         if (command !== undefined) await this.#follow(command);
+        else if (this.#aim && this.#isBehind(this.#aim)) await this.#goBack(this.#aim);
         else if (this.#cursor.next === undefined && !this.#cursor.ended) await this.#load();
         else if (this.#aim !== undefined) await this.#skip(this.#aim);
         else if (this.#paused) await this.#untilPressed();
@@ -100,9 +97,15 @@ export class Player {
 
   /** Steps are counted from where a skip ends, so they wait for it. */
   #nextCommand(): Command | undefined {
+    if (!this.#isCalled()) return undefined;
+    return this.#commands.includes("quit") ? "quit" : this.#commands.shift();
+  }
+
+  /** There is a command to follow now. */
+  #isCalled(): boolean {
     const [next] = this.#commands;
-    const isStep = next === "step" || next === "step-back";
-    return isStep && this.#aim?.time !== undefined ? undefined : this.#commands.shift();
+    const waits = (next === "step" || next === "step-back") && this.#aim?.time !== undefined;
+    return next !== undefined && (!waits || this.#commands.includes("quit"));
   }
 
   async #follow(command: Exclude<Command, "quit">): Promise<void> {
@@ -117,7 +120,6 @@ export class Player {
       case "forward":
       case "back": {
         const time = Math.max(0, (this.#aim?.time ?? this.#position) + SKIP[command]);
-        if (command === "back") await this.#rewind();
         this.#aim = { time };
         break;
       }
@@ -125,7 +127,6 @@ export class Player {
       case "step-back": {
         this.#paused = true;
         const outputs = Math.max(0, (this.#aim?.outputs ?? this.#outputs) + STEP[command]);
-        if (command === "step-back") await this.#rewind();
         this.#aim = { outputs };
       }
     }
@@ -133,12 +134,35 @@ export class Player {
     await this.#stamp();
   }
 
-  /** What was shown cannot be taken back: the screen is drawn again from the start. */
-  async #rewind(): Promise<void> {
+  #isBehind({ time, outputs }: Aim): boolean {
+    return outputs === undefined ? (time ?? 0) < this.#position : outputs < this.#outputs;
+  }
+
+  /** What was shown cannot be taken back: the screen of that time is drawn. A key breaks it off. */
+  async #goBack(aim: Aim): Promise<void> {
+    let isOff = false;
+    const drawing = this.#pictures.at(aim, () => isOff);
+    drawing.catch(() => {});
+    const done = drawing.then(() => true);
+    while (!await Promise.race([done, this.#pressed.promise])) {
+      if (!this.#isCalled()) continue;
+      isOff = true;
+      return;
+    }
+    const moment = await drawing;
+    if (moment) await this.#resumeAt(moment, aim);
+  }
+
+  async #resumeAt(moment: Moment, aim: Aim): Promise<void> {
     this.#cursor.close();
-    this.#cursor = new EventCursor(this.#recording);
-    this.#position = this.#outputs = 0;
-    await this.#clear();
+    this.#cursor = moment.cursor;
+    this.#outputs = moment.outputs;
+    this.#position = aim.time ?? moment.time;
+    this.#aim = undefined;
+    await this.#screen.replace(moment.size, moment.picture);
+    this.#reachedAt = this.#now();
+    this.#stamped = { text: "", at: 0 };
+    await this.#stamp();
   }
 
   /** Shows what comes before the aim, without pauses, some of it at a time. */
@@ -224,17 +248,14 @@ export class Player {
     if (this.#commands.length === 0) await this.#pressed.promise;
   }
 
-  async #clear(): Promise<void> {
-    const { width, height } = this.#recording.header;
-    await this.#screen.clear({ cols: width, rows: height });
-  }
-
   /** Draws the time; what is only drawn over is drawn anew at each tick. */
   async #stamp(): Promise<void> {
     const now = this.#now();
     const label = now < this.#label.until ? `${this.#label.text}  ` : "";
     const speed = this.#speed === 1 ? "" : `${this.#speed}x `;
-    const text = `${label}${this.#paused ? "paused " : ""}${speed}${timeText(this.#position)}`;
+    const text = `${label}${this.#paused ? "paused " : ""}${speed}${
+      timeText(this.#aim?.time ?? this.#position)
+    }`;
     if (text === this.#stamped.text && now - this.#stamped.at < TICK_MS && !this.#paused) return;
     this.#stamped = { text, at: now };
     await this.#screen.stamp(text);

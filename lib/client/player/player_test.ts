@@ -126,11 +126,13 @@ Deno.test("Player skips ahead and back, several times at once too", async () => 
 });
 
 Deno.test("Player changes its speed by keys", async () => {
-  const { terminal, press, until } = await play(seconds(5), { ...STILL, speed: 1 });
+  const { terminal, press, until, ended } = await play(seconds(5), { ...STILL, speed: 1 });
   press("faster", "faster");
   await until("4x", () => terminal.stamp === "4x 00:00");
-  press("slower", "slower", "slower", "slower", "slower", "slower", "quit");
+  press("slower", "slower", "slower", "slower", "slower", "slower");
   await until("0.25x", () => terminal.stamp === "0.25x 00:00");
+  press("quit");
+  assert.equal(await ended, "quit");
 });
 
 Deno.test("Player asks for the recorded size and says when the window is smaller", async () => {

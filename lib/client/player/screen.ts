@@ -32,11 +32,16 @@ export class PlayerScreen {
     this.#recorded = size;
   }
 
-  /** Begins with an empty screen of the recorded size: at the start, and to go back in time. */
-  async clear(size: WindowSize): Promise<void> {
+  /** An empty screen of the recorded size, to begin with. */
+  async clear(): Promise<void> {
+    await this.replace(this.#recorded, new Uint8Array(0));
+  }
+
+  /** Shows a picture in place of what is there. */
+  async replace(size: WindowSize, picture: Uint8Array): Promise<void> {
     this.#filter = new VtFilter();
     this.#recorded = size;
-    await this.#write(this.#resizing() + BLANK_SCREEN);
+    await this.#write(this.#resizing() + BLANK_SCREEN + this.#filter.push(picture));
   }
 
   /** Draws recorded output. */

@@ -53,6 +53,11 @@ export class VtFilter implements VtHandler {
     return passed;
   }
 
+  /** Nothing waits for its rest, but perhaps a character's bytes. */
+  get isWhole(): boolean {
+    return this.#parser.isGround;
+  }
+
   /** The recorded program draws on the alternate screen. */
   get onAlternateScreen(): boolean {
     return this.#alternate;

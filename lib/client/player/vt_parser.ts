@@ -60,6 +60,11 @@ export class VtParser {
     this.#handler = handler;
   }
 
+  /** No sequence is half read. */
+  get isGround(): boolean {
+    return this.#state === "ground";
+  }
+
   push(text: string): void {
     for (let at = 0; at < text.length;) {
       if (this.#state === "ground") {

@@ -4,15 +4,12 @@ import fc from "fast-check";
 import { concat, utf8Decode, utf8Encode } from "../../base/bytes.ts";
 import { BadParameter } from "../../base/errors.ts";
 import type { CastEvent } from "../cast.ts";
-import { encodeMember, HAS_NOTES } from "../members.ts";
+import { encodeMember } from "../members.ts";
+import { member } from "../test_recordings.ts";
 import { type Batch, Recording } from "./recording.ts";
 import { type ByteSource, bytesSource } from "./source.ts";
 
 const HEADER = '{"version":2,"width":80,"height":24,"timestamp":1700000000,"title":"root@db-1"}\n';
-
-function member(text: string, time = 0): Uint8Array {
-  return encodeMember(utf8Encode(text), { time, flags: HAS_NOTES, level: 6 });
-}
 
 function line(time: number, text: string): string {
   return `[${time},"o",${JSON.stringify(text)}]\n`;
@@ -48,7 +45,7 @@ Deno.test("Recording reads our members, other gzip, several of them, and plain t
   const all = utf8Encode(first + second);
   for (
     const bytes of [
-      concat(member(first), member(second, 1)),
+      concat(member(first), member(second, { time: 1 })),
       concat(gzipSync(utf8Encode(first)), gzipSync(utf8Encode(second))),
       concat(member(first), gzipSync(utf8Encode(second))),
       gzipSync(all),
@@ -75,7 +72,7 @@ Deno.test("Recording reads our members, other gzip, several of them, and plain t
 
 Deno.test("Recording begins again at any place that it gave", async () => {
   const members = [HEADER + line(0, "a"), line(1, "b"), line(2, "c"), line(3, "d")]
-    .map((text, i) => member(text, i));
+    .map((text, i) => member(text, { time: i }));
   const { recording, batches } = await play(concat(...members));
   assert.equal(batches.length, 4);
   for (const [i, { place }] of batches.entries()) {
@@ -88,7 +85,7 @@ Deno.test("Recording begins again at any place that it gave", async () => {
 
 Deno.test("Recording plays up to where it is cut off or damaged, and says so", async () => {
   const parts = [HEADER + line(0, "a"), line(1, "b"), line(2, "c")];
-  const ours = concat(...parts.map((text, i) => member(text, i)));
+  const ours = concat(...parts.map((text, i) => member(text, { time: i })));
   const foreign = concat(...parts.map((text) => gzipSync(utf8Encode(text))));
   for (const whole of [ours, foreign]) {
     for (let length = whole.length - 1; length > 60; length -= 3) {
@@ -135,7 +132,11 @@ Deno.test("attack 59: a recording that inflates without end is left within bound
 });
 
 Deno.test("attack 59: a member that inflates to more than one may is damage", async () => {
-  const bomb = encodeMember(new Uint8Array(64 << 20), { time: 1, flags: 0, level: 9 });
+  const bomb = encodeMember(new Uint8Array(64 << 20), {
+    time: 1,
+    flags: 0,
+    compression: "ordinary",
+  });
   const { recording, text } = await play(concat(member(HEADER + line(0, "a")), bomb));
   assert.equal(text, "a");
   assert.match(recording.damage ?? "", /damaged/);
@@ -162,7 +163,7 @@ Deno.test("Recording.open refuses what is no recording, and says why", async () 
 });
 
 Deno.test("attack 59: whatever is played, reading ends and fails by BadParameter alone", async () => {
-  const good = concat(member(HEADER + line(0, "a")), member(line(1, "b"), 1));
+  const good = concat(member(HEADER + line(0, "a")), member(line(1, "b"), { time: 1 }));
   const changed = fc.tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }));
   const input = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
@@ -173,7 +174,7 @@ Deno.test("attack 59: whatever is played, reading ends and fails by BadParameter
     }),
     fc.array(fc.oneof(fc.json(), fc.string()), { maxLength: 6 })
       .map((lines) => utf8Encode(HEADER + lines.join("\n"))),
-    fc.string().map((text) => concat(member(HEADER), member(text, 1))),
+    fc.string().map((text) => concat(member(HEADER), member(text, { time: 1 }))),
   );
   await fc.assert(
     fc.asyncProperty(input, fc.integer({ min: 1, max: 64 }), async (bytes, step) => {
