@@ -103,11 +103,16 @@ export class SessionAudit {
 
   /**
    * @param bytes sent to the clients, and received from them
-   * @param shared of a session on a terminal: who was in it, and where it was recorded
+   * @param shared of a session on a terminal: who was in it, where it was recorded, and what of
+   * the recording is missing
    */
   ended(
     bytes: { tx: number; rx: number },
-    shared?: { participants: string[]; recording: RecordingMode },
+    shared?: {
+      participants: string[];
+      recording: RecordingMode;
+      lost?: "nothing" | "end" | "all";
+    },
   ): void {
     this.#emit({ event: "session.data", code: "T2006I", ...bytes, ei: SESSION_DATA_INDEX });
     this.#emit({
@@ -119,7 +124,8 @@ export class SessionAudit {
       participants: shared?.participants ?? [this.#fields.user],
       session_start: new Date(this.#startedAt).toISOString(),
       session_stop: new Date(this.#clock.now()).toISOString(),
-      ...(shared ? { session_recording: shared.recording } : {}),
+      ...(shared ? { session_recording: shared.lost === "all" ? "off" : shared.recording } : {}),
+      ...(shared?.lost === "end" ? { torn: true as const } : {}),
       ei: SESSION_DATA_INDEX + 1,
     });
   }

@@ -58,7 +58,7 @@ export class Recorder implements TapeStarter {
     log("recording").error("A session is not recorded, because the disk is full", {
       sid: options.meta.sid,
     });
-    return (await this.#begin({ ...options, mode: "none" })).tape;
+    return (await this.#begin({ ...options, mode: "none" }, { lost: true })).tape;
   }
 
   /** Ends all tapes, for at most `drainMs` milliseconds. */
@@ -73,13 +73,17 @@ export class Recorder implements TapeStarter {
     this.#endWorker();
   }
 
-  async #begin(options: TapeOptions): Promise<{ tape: RunningTape; failure?: Failure }> {
+  async #begin(
+    options: TapeOptions,
+    o: { lost: boolean } = { lost: false },
+  ): Promise<{ tape: RunningTape; failure?: Failure }> {
     const { meta, mode } = options;
     const id = this.#nextId++;
     const { remote, patienceMs } = this.#options;
     const upload = mode === "sync" ? new SyncUpload(remote, meta.sid, { patienceMs }) : undefined;
     const tape = new RunningTape({
       recorded: mode !== "none",
+      lost: o.lost,
       upload,
       post: (message, transfer) => this.#post({ id, ...message } as ToWorker, transfer),
       touched: (port) => this.#touch(port),

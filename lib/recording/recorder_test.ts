@@ -127,6 +127,27 @@ Deno.test("what is shown, the resizes and the markers are in the file, in order"
     assert.deepEqual(await spool.describe(SID), testMeta());
   }));
 
+Deno.test("times never go back, whatever happens to the clock", () =>
+  withRecorder(async ({ recorder, spool }) => {
+    const { now } = Date;
+    try {
+      const tape = await recorder.start({ meta: testMeta(), mode: "async" });
+      for (const hours of [0, -5, 48, -1000]) {
+        Date.now = () => now() + hours * 3_600_000;
+        tape.output(text(`${hours} `));
+        tape.mark("step");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await tape.end();
+    } finally {
+      Date.now = now;
+    }
+    const lines = (await zcat(await Deno.readFile(spool.path(SID)))).trimEnd().split("\n").slice(1);
+    const times = lines.map((line) => JSON.parse(line)[0] as number);
+    assert.deepEqual(times, times.toSorted((a, b) => a - b));
+    assert.ok(times.at(-1)! >= 0.06 && times.at(-1)! < 60);
+  }));
+
 Deno.test("it is on disk within a second, while the session runs", () =>
   withRecorder(async ({ recorder, spool }) => {
     const tape = await recorder.start({ meta: testMeta(), mode: "async" });
@@ -163,6 +184,7 @@ Deno.test("snapshot() shows what was shown before it, also of a session that is 
   withRecorder(async ({ recorder, spool }) => {
     const tape = await recorder.start({ meta: testMeta(), mode: "none" });
     assert.equal(tape.recorded, false);
+    assert.equal(tape.lost, "nothing");
     tape.output(text("hello"));
     assert.match(new TextDecoder().decode(await tape.snapshot()), /^hello/);
     await tape.end();
@@ -255,12 +277,14 @@ Deno.test({
         const tape = await recorder.start({ meta: testMeta(), mode: "async" });
         await fill(tape);
         assert.equal(tape.recorded, false);
+        assert.equal(tape.lost, "end");
         tape.output(text("still here"));
         assert.match(new TextDecoder().decode(await tape.snapshot()), /still here/);
         await fillDisk(`${directory}/filler`);
         const meta = testMeta({ sid: crypto.randomUUID() });
         const next = await recorder.start({ meta, mode: "async" });
         assert.equal(next.recorded, false);
+        assert.equal(next.lost, "all");
         next.output(text("hello"));
         assert.match(new TextDecoder().decode(await next.snapshot()), /hello/);
         await Promise.all([tape.end(), next.end()]);

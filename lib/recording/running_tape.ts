@@ -10,6 +10,8 @@ type WithoutId<T> = T extends any ? Omit<T, "id"> : never;
 /** What the recorder does for a tape, and is told by it. */
 export interface TapeContext {
   readonly recorded: boolean;
+  /** It was to be recorded, and cannot be. */
+  readonly lost: boolean;
   /** Of a tape that goes to auth while it runs. */
   readonly upload: SyncUpload | undefined;
   readonly post: (message: WithoutId<ToWorker>, transfer: Transferable[]) => void;
@@ -90,6 +92,11 @@ export class RunningTape implements Tape {
 
   get recorded(): boolean {
     return this.#recorded;
+  }
+
+  get lost(): Tape["lost"] {
+    if (this.#context.lost) return "all";
+    return this.#context.recorded && !this.#recorded ? "end" : "nothing";
   }
 
   output(chunk: Uint8Array): Promise<void> | undefined {

@@ -26,6 +26,12 @@ export interface Tape {
   readonly recorded: boolean;
 
   /**
+   * What does not exist of the recording that was to be made: nothing of it is missing, its end, or
+   * all of it.
+   */
+  readonly lost: "nothing" | "end" | "all";
+
+  /**
    * Takes what is shown to the parties. The chunk is copied.
    *
    * @returns a promise when the recorder is behind: no further output before it resolves

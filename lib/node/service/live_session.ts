@@ -199,6 +199,7 @@ export class LiveSession implements RunningSession {
     audit.ended({ tx: this.#tx, rx: this.#rx }, {
       participants: [...this.#everybody],
       recording,
+      lost: tape.lost,
     });
     try {
       await this.#program.close();

@@ -86,6 +86,7 @@ export class FakeProgram implements OpenTerminal {
 /** The screen is all that was ever shown. */
 export class FakeTape implements Tape {
   readonly recorded = true;
+  readonly lost = "nothing";
   shown = "";
   readonly log: string[] = [];
   readonly #failed = Promise.withResolvers<TeleportError>();

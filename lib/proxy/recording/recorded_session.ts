@@ -248,7 +248,8 @@ export class RecordedSession implements RunningSession {
       remove();
       target.listeners.delete(onEvent);
       this.#report(start, result.outcome);
-      audit.ended(result.bytes, { participants: [this.owner.user], recording });
+      const lost = this.#tape?.lost ?? "nothing";
+      audit.ended(result.bytes, { participants: [this.owner.user], recording, lost });
       await this.#tape?.end();
     }
   }
