@@ -36,13 +36,11 @@ export class AgentSockets {
     this.#base = base;
   }
 
-  /** Where a daemon of this account has them. */
-  static of(hostId: string): AgentSockets {
-    const uid = Deno.uid() ?? 0;
-    if (uid === 0) return new AgentSockets(["/run/teleport", `/run/teleport/${hostId}`]);
-    const own = Deno.env.get("XDG_RUNTIME_DIR") || undefined;
-    const top = own === undefined ? `/tmp/teleport-${uid}` : `${own}/teleport`;
-    return new AgentSockets([top, `${top}/${hostId}`]);
+  /** Root's data directory is no other account's to pass through; another daemon's is its own. */
+  static of(hostId: string, dataDir: string): AgentSockets {
+    return new AgentSockets(
+      Deno.uid() === 0 ? ["/run/teleport", `/run/teleport/${hostId}`] : [`${dataDir}/agents`],
+    );
   }
 
   /**

@@ -93,12 +93,12 @@ export class SessionForwarding {
     if (!this.#wantsX11 || this.#isClosed) return {};
     const { connection, relays } = this.#options;
     try {
-      this.#display = X11Display.open(
-        connection.identity.osUser,
-        this.#wantsX11,
-        (stream, { hostname: originHost, port: originPort }) =>
+      this.#display = new X11Display({
+        user: connection.identity.osUser,
+        request: this.#wantsX11,
+        onConnection: (stream, { hostname: originHost, port: originPort }) =>
           relays.run(stream, () => connection.openX11({ originHost, originPort })),
-      );
+      });
       await this.#display.authorize();
       this.#reportX11();
       return { DISPLAY: this.#display.name };

@@ -18,14 +18,26 @@ const X_PORT = 6000;
 /** As sshd: lower ones may be real displays. */
 const FIRST_DISPLAY = 10;
 const LAST_DISPLAY = 1009;
-const XAUTH = ["/usr/bin/xauth", "/usr/X11R6/bin/xauth", "/usr/local/bin/xauth"];
+const XAUTH: readonly string[] = [
+  "/usr/bin/xauth",
+  "/usr/X11R6/bin/xauth",
+  "/usr/local/bin/xauth",
+];
 /** It waits that long for a lock that another one has left. */
 const XAUTH_TIMEOUT_MS = 15_000;
 const MAX_COMPLAINT = 500;
 
+export interface X11DisplayOptions {
+  readonly user: OsUser;
+  readonly request: X11Request;
+  /** Owns the stream. */
+  readonly onConnection: (stream: ConnStream, from: Deno.NetAddr) => void;
+  /** Where xauth may be. */
+  readonly xauth?: readonly string[];
+}
+
 export class X11Display {
-  readonly #user: OsUser;
-  readonly #request: X11Request;
+  readonly #options: X11DisplayOptions;
   readonly #xauth: string;
   readonly #listener: LoopbackListener;
   readonly #number: number;
@@ -39,26 +51,12 @@ export class X11Display {
   /**
    * Listens; the cookie is not known to anybody yet.
    *
-   * @param onConnection owns the stream
    * @throws NotFound as above, LimitExceeded when all displays are taken
    */
-  static open(
-    user: OsUser,
-    request: X11Request,
-    onConnection: (stream: ConnStream, from: Deno.NetAddr) => void,
-  ): X11Display {
-    return new X11Display(user, request, findXauth(), onConnection);
-  }
-
-  private constructor(
-    user: OsUser,
-    request: X11Request,
-    xauth: string,
-    onConnection: (stream: ConnStream, from: Deno.NetAddr) => void,
-  ) {
-    this.#user = user;
-    this.#request = request;
-    this.#xauth = xauth;
+  constructor(options: X11DisplayOptions) {
+    const { request, onConnection, xauth } = options;
+    this.#options = options;
+    this.#xauth = findXauth(xauth);
     [this.#number, this.#listener] = firstFree((stream, from) => {
       if (request.singleConnection) this.#listener.close();
       onConnection(stream, from);
@@ -67,7 +65,7 @@ export class X11Display {
 
   /** For DISPLAY. */
   get name(): string {
-    return `localhost:${this.#number}.${this.#request.screen}`;
+    return `localhost:${this.#number}.${this.#options.request.screen}`;
   }
 
   /**
@@ -76,7 +74,7 @@ export class X11Display {
    * @throws ConnectionProblem with what xauth complained about
    */
   async authorize(): Promise<void> {
-    const { protocol, cookie } = this.#request;
+    const { protocol, cookie } = this.#options.request;
     const name = this.#authName;
     this.#authorizing = this.#runXauth(`remove ${name}\nadd ${name} ${protocol} ${cookie}\n`);
     await this.#authorizing;
@@ -99,12 +97,12 @@ export class X11Display {
 
   /** X libraries look a display of "localhost" up as if it was reached by a Unix socket. */
   get #authName(): string {
-    return `unix:${this.#number}.${this.#request.screen}`;
+    return `unix:${this.#number}.${this.#options.request.screen}`;
   }
 
   /** As the user, who could make it write anywhere else; by stdin, because all see arguments. */
   async #runXauth(commands: string): Promise<void> {
-    const user = this.#user;
+    const { user } = this.#options;
     const env = {
       PATH: loginPath(user.uid),
       HOME: user.home,
@@ -134,8 +132,8 @@ export class X11Display {
   }
 }
 
-function findXauth(): string {
-  const path = XAUTH.find(isFile);
+function findXauth(candidates = XAUTH): string {
+  const path = candidates.find(isFile);
   if (path) return path;
   throw new NotFound("this node has no xauth, which X11 forwarding needs: install it there");
 }
