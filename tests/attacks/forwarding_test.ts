@@ -1,9 +1,11 @@
 /** What forwarding must not give: other addresses, other people's agents, ways around the roles. */
 import assert from "node:assert/strict";
 import { Cluster } from "../harness/cluster.ts";
+import { exists } from "../harness/files.ts";
 import { OsUser } from "../harness/os_user.ts";
 import { freePort } from "../harness/ports.ts";
-import { eventually, must, run } from "../harness/run.ts";
+import { eventually, run } from "../harness/run.ts";
+import { SshAgent } from "../harness/ssh_agent.ts";
 import { Mint, ROLES } from "./mint.ts";
 
 Deno.test("forwarding gives no more than it is to give", async (t) => {
@@ -96,6 +98,7 @@ Deno.test("forwarding gives no more than it is to give", async (t) => {
 
   await t.step("attack 42: a lent agent is its session's user's alone", async () => {
     await using agent = await SshAgent.start(cluster.dir);
+    await agent.addNewKey();
     const flags = ["-A", "-o", `IdentityAgent=${agent.socket}`];
     const session = mint.ssh(key, [
       "echo $SSH_AUTH_SOCK > ~/sock; while [ ! -e ~/stop ]; do sleep 0.1; done",
@@ -157,6 +160,7 @@ Deno.test("forwarding gives no more than it is to give", async (t) => {
     assert.equal(remote.code, 255);
     await refusedPort(`127.0.0.1:${port}`, /certificate does not permit/, "remote");
     await using agent = await SshAgent.start(cluster.dir);
+    await agent.addNewKey();
     const lent = await mint.ssh(bare, ["echo [$SSH_AUTH_SOCK]"], {
       flags: ["-A", "-o", `IdentityAgent=${agent.socket}`],
     });
@@ -227,39 +231,5 @@ class Target implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.close();
     await this.#done;
-  }
-}
-
-class SshAgent implements AsyncDisposable {
-  static #count = 0;
-
-  private constructor(readonly socket: string, readonly child: Deno.ChildProcess) {}
-
-  static async start(dir: string): Promise<SshAgent> {
-    const base = `${dir}/lent-${++SshAgent.#count}`;
-    const socket = `${base}.sock`;
-    const child = new Deno.Command("ssh-agent", {
-      args: ["-D", "-a", socket],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    await eventually("the agent's socket", () => exists(socket));
-    await must(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base]);
-    await must(["ssh-add", "-q", base], { env: { SSH_AUTH_SOCK: socket } });
-    return new SshAgent(socket, child);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill("SIGTERM");
-    await this.child.status;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }

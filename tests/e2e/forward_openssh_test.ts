@@ -188,6 +188,36 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
     assert.match(String(auth[0]!["error"]), /^agent forwarding is refused/);
   });
 
+  await t.step("a node that is not root's lends to its own account, -L, -A and -X", async () => {
+    await Deno.chmod(cluster.dir, 0o755);
+    await cluster.startNode("plain", {
+      teleport: `auth_token: ${await cluster.token("node")}\n  ca_pin: "${await cluster.caPin()}"`,
+      as: account.name,
+    });
+    await using agent = await SshAgent.start(cluster.dir);
+    const key = await agent.addNewKey();
+    await using x = await XServer.start(joe.home);
+    const lent = await eventually("the node to be known", async () => {
+      const result = await run(
+        [
+          ...[...ssh, "-A", "-Y", "-o", "SetEnv=LC_ALL=C", `${account.name}@plain.main`],
+          'ssh-add -L; xdpyinfo | head -1; stat -c "%A %U" $SSH_AUTH_SOCK',
+        ],
+        { env: { ...joe.env, ...x.env, SSH_AUTH_SOCK: agent.socket } },
+      );
+      return result.code === 0 && result;
+    });
+    assert.match(lent.stdout, /^name of display: +localhost:\d+\.0$/m, lent.stderr);
+    assert.ok(lent.stdout.startsWith(`${key}\n`), lent.stdout);
+    assert.match(lent.stdout, new RegExp(`^srw------- ${account.name}$`, "m"));
+    await using server = new BulkServer();
+    const stdio = await must(
+      [...ssh, "-W", `127.0.0.1:${server.port}`, `${account.name}@plain.main`],
+      { env: joe.env, stdin: "echo" },
+    );
+    assert.equal(stdio.stdout, "echo");
+  });
+
   await t.step("the node has let go of everything", async () => {
     // A little room for what a daemon opens in its life by itself.
     await eventually("its files to be closed", () => openFiles(node.pid) <= filesBefore + 5);
