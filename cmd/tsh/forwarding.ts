@@ -1,5 +1,5 @@
 /** What `tsh ssh` forwards besides its session. Loaded only when something is. */
-import { messageOf } from "../../lib/base/errors.ts";
+import { ConnectionProblem, messageOf } from "../../lib/base/errors.ts";
 import { dialAgent, findAgent } from "../../lib/client/forward/agent.ts";
 import { type ForwardPlan, Forwards } from "../../lib/client/forward/forwards.ts";
 import {
@@ -80,12 +80,21 @@ export class Forwarding implements Disposable {
     };
   }
 
-  /** Sets the ports up. @throws ConnectionProblem when one that must work does not */
-  async start(client: SshClient): Promise<void> {
+  /**
+   * Sets the ports up.
+   * @param isAll nothing else is to be done: then at least one must work
+   * @throws ConnectionProblem when one that must work does not
+   */
+  async start(client: SshClient, isAll: boolean): Promise<void> {
+    const { local, remote, dynamic } = this.#plan;
+    const count = local.length + remote.length + dynamic.length;
     this.#forwards = await Forwards.start(client, this.#plan, {
       notify: this.#notify,
-      exitOnFailure: this.#exitOnFailure,
+      exitOnFailure: this.#exitOnFailure || (isAll && count === 1),
     });
+    if (isAll && count > 0 && this.#forwards.descriptions.length === 0) {
+      throw new ConnectionProblem("None of the forwards could be set up");
+    }
   }
 
   /** The node does not forward what it was offered. */

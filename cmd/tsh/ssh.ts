@@ -134,7 +134,7 @@ function tooMany(targets: readonly { name: string }[]): BadParameter {
 async function runOnOne(access: NodeAccess, target: NodeTarget, run: Run): Promise<number> {
   const { mode, words, forwarding } = run;
   const client = await openNode(access, target, forwarding?.handlers);
-  await forwarding?.start(client);
+  await forwarding?.start(client, mode === "forward");
   if (mode === "session") return await runHere(access, client, target, run);
   const { runLocally, stayConnected } = await import("./without_session.ts");
   return mode === "local"

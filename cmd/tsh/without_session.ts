@@ -1,6 +1,7 @@
 /** `tsh ssh` without a session on the node: `-N`, and `--local`. Loaded when one of them is given. */
 import { ConnectionProblem, messageOf } from "../../lib/base/errors.ts";
 import { exitStatus } from "../../lib/cli/exit.ts";
+import { say } from "../../lib/cli/output.ts";
 import type { SshClient } from "../../lib/ssh/client.ts";
 
 /**
@@ -24,6 +25,12 @@ export async function stayConnected(client: SshClient, node: string): Promise<nu
     for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
   }
 }
+
+/** In the words and with the statuses of a shell. */
+const commandProblems = [
+  [Deno.errors.NotFound, "command not found", 127],
+  [Deno.errors.PermissionDenied, "permission denied", 126],
+] as const;
 
 /**
  * Runs a command of this computer, a shell unless one is given, and goes on when the connection is
@@ -53,6 +60,11 @@ export async function runLocally(
     });
     // 128 + n after signal n.
     return (await command.spawn().status).code;
+  } catch (e) {
+    const why = commandProblems.find(([type]) => e instanceof type);
+    if (!why) throw e;
+    say(`error: ${program}: ${why[1]}`);
+    return why[2];
   } finally {
     hasEnded = true;
     for (const signal of signals) Deno.removeSignalListener(signal, ignore);

@@ -1,6 +1,6 @@
 /** Port forwarding of one connection to a node: `-L`, `-R` and `-D`. */
 import type { Duplex } from "node:stream";
-import { ConnectionProblem, messageOf } from "../../base/errors.ts";
+import { AccessDenied, ConnectionProblem, messageOf } from "../../base/errors.ts";
 import { formatAddr, type HostPort } from "../../base/net.ts";
 import type { SshClient } from "../../ssh/client.ts";
 import { dialTcp } from "../../ssh/stream.ts";
@@ -48,7 +48,7 @@ export class Forwards implements Disposable {
 
   /**
    * Sets all of them up. What cannot be is told, and is left out.
-   * @throws ConnectionProblem for it with `exitOnFailure`, and in any case when none is left
+   * @throws ConnectionProblem for it with `exitOnFailure`
    */
   static async start(
     client: Forwarder,
@@ -62,10 +62,7 @@ export class Forwards implements Disposable {
         ...plan.dynamic.map((forward) => () => forwards.#startDynamic(forward)),
         ...plan.remote.map((forward) => () => forwards.#startRemote(forward)),
       ];
-      for (const step of steps) await forwards.#try(step, steps.length === 1);
-      if (steps.length > 0 && forwards.#descriptions.length === 0) {
-        throw new ConnectionProblem("None of the forwards could be set up");
-      }
+      for (const step of steps) await forwards.#try(step);
       return forwards;
     } catch (e) {
       forwards.close();
@@ -92,11 +89,11 @@ export class Forwards implements Disposable {
     this.close();
   }
 
-  async #try(start: () => void | Promise<void>, isOnly: boolean): Promise<void> {
+  async #try(start: () => void | Promise<void>): Promise<void> {
     try {
       await start();
     } catch (e) {
-      if (isOnly || this.#options.exitOnFailure) throw e;
+      if (this.#options.exitOnFailure) throw e;
       this.#options.notify(`error: ${messageOf(e)}`);
     }
   }
@@ -135,10 +132,12 @@ export class Forwards implements Disposable {
         else void this.#socks(stream, label, (to) => dialTcp({ ...to }), from);
       }));
     } catch (e) {
-      throw new ConnectionProblem(
-        `The node does not listen on ${formatListen(listen)} for ${label}: ${messageOf(e)}`,
-        { cause: e },
-      );
+      // A refusal carries no reason: these are all there are.
+      const why = e instanceof AccessDenied
+        ? "the port is in use there or reserved for root, or no role of yours allows port " +
+          "forwarding (port_forwarding)"
+        : messageOf(e);
+      throw new ConnectionProblem(`The node refuses ${label}: ${why}`, { cause: e });
     }
     this.#describe(`-R ${formatListen({ ...listen, port })} → ${where}`);
     this.#tellPort(listen, port, `remote forward to ${where}`);

@@ -41,7 +41,7 @@ export async function untrustedCookie(display: string, timeoutMs: number): Promi
   } catch (e) {
     if (e instanceof XauthMissing) throw e;
     throw new ConnectionProblem(
-      `The display ${display} makes no cookies for untrusted programs: ${messageOf(e)}; ` +
+      `the display ${display} makes no cookies for untrusted programs: ${messageOf(e)}; ` +
         "-Y forwards it to programs that are trusted with all of it",
       { cause: e },
     );
@@ -71,7 +71,9 @@ async function xauth(args: readonly string[]): Promise<string> {
   }
   const decoder = new TextDecoder();
   if (result.success) return decoder.decode(result.stdout);
-  const said = decoder.decode(result.stderr).trim().split("\n").at(-1);
+  // "/usr/bin/xauth: (argv):1:  what is wrong"
+  const said = decoder.decode(result.stderr).trim().split("\n").at(-1)
+    ?.replace(/^.*\(argv\):\d+:\s*/, "");
   throw new ConnectionProblem(said || "xauth failed");
 }
 
