@@ -79,7 +79,13 @@ async function playOnTerminal(
   const terminal = new StdinTerminal();
   const { width: cols, height: rows } = recording.header;
   const screen = new PlayerScreen({ size: () => terminal.size(), write: writeAll }, { cols, rows });
-  const restore = () => outBytes(screen.restoring());
+  const restore = () => {
+    try {
+      outBytes(screen.restoring());
+    } catch {
+      // The terminal is gone: nothing is left to restore.
+    }
+  };
   const keys = KeyTerminal.open();
   using _raw = keys ? keys.raw(restore) : { [Symbol.dispose]: restore };
   const player = new Player({ recording, screen, ...pace });

@@ -1,8 +1,8 @@
-/** Recordings: found, played on a real terminal, exported, removed; hostile ones harm nobody. */
+/** Recordings: found, played on a real terminal, exported, removed. */
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Cluster, type Person } from "../harness/cluster.ts";
-import { bin, eventually, must, run } from "../harness/run.ts";
+import { bin, eventually, must } from "../harness/run.ts";
 import { Terminal } from "../harness/terminal.ts";
 
 interface Listed {
@@ -126,6 +126,8 @@ Deno.test("recordings of sessions", async (t) => {
     assert.match(text.stdout, /first\nsecond\n/);
 
     const other = await record(cluster, joe, ["echo more"]);
+    const short = await cluster.tryTctl(["recordings", "rm", other.slice(0, 8)]);
+    assert.equal(short.code, 2, "a part of an id must not delete");
     await cluster.tctl(["recordings", "rm", other]);
     const gone = await joe.tsh(["play", other]);
     assert.equal(gone.code, 1);
@@ -153,27 +155,6 @@ Deno.test("recordings of sessions", async (t) => {
     const ids = (await listed(joe)).map((each) => each.sid);
     const shared = ids.map((id) => id[0]!).find((c, i, all) => all.indexOf(c) !== i);
     if (shared) await refused(shared, /Several sessions begin with/);
-  });
-
-  await t.step("attack 59: who may not read sessions sees no recordings", async () => {
-    await Deno.writeTextFile(
-      `${cluster.dir}/roles.yaml`,
-      `kind: role
-version: v3
-metadata: {name: plain}
-spec:
-  allow: {logins: [root], node_labels: {"*": ["*"]}}
-`,
-    );
-    await cluster.tctl(["create", `${cluster.dir}/roles.yaml`]);
-    const ann = await cluster.enrol("ann");
-    await cluster.tctl(["users", "update", "ann", "--set-roles=plain"]);
-    await ann.login();
-    for (const args of [["recordings", "ls"], ["play", sid], ["play", prefix]]) {
-      const { code, stderr } = await ann.tsh(args);
-      assert.equal(code, 1, args.join(" "));
-      assert.match(stderr, /ann may not (list|read) sessions: no role allows/);
-    }
   });
 
   await t.step("a running session plays up to now", async () => {
@@ -302,65 +283,6 @@ Deno.test("the player on a terminal", async (t) => {
         await terminal.shows(/\[ended with status 0\]/);
       } finally {
         await terminal.close();
-      }
-    });
-
-    await t.step("attack 59: a hostile recording draws, and does nothing else", async () => {
-      const queries = "\x1b[c\x1b[6n\x1b[5n\x1b[>c\x1b[21t\x1b[18t\x05\x1bZ\x1b[?2004$p\x1b[x" +
-        "\x1b]10;?\x07\x1b]4;1;?\x07\x1bP$qm\x1b\\\x1b]52;c;?\x07\x1b]52;c;cndlZA==\x07" +
-        "\x1b]2;owned\x07\x1b[20t\x1b[?1003h\x1b[?2004h\x1b[?1004h\x1b[3J";
-      const file = await write(
-        "hostile.cast.gz",
-        cast([[0, "o", `before ${queries} after\r\n`], [0, "r", "65535x65535"], [
-          0.1,
-          "o",
-          "end",
-        ]]) +
-          '[1e300,"o","never"]\nnonsense\n',
-      );
-      const terminal = await open([file]);
-      try {
-        await terminal.shows(/before {2}after/);
-        const [screen] = await terminal.shows(/[\s\S]*\[ended with status 0\][\s\S]*/);
-        assert.match(screen, /WARNING: 2 lines of the recording cannot be read/);
-        // What a terminal had answered would now be in its input.
-        await terminal.type("typed");
-        await terminal.shows(/^typed$/m);
-        const { stdout } = await must([
-          ...["tmux", "-S", terminal.socket, "display-message", "-p"],
-          "#{pane_title} #{mouse_any_flag}",
-        ]);
-        assert.ok(!stdout.includes("owned") && stdout.trim().endsWith(" 0"), stdout);
-      } finally {
-        await terminal.close();
-      }
-    });
-
-    await t.step("attack 59: bombs, torn files and nonsense end with a reason", async () => {
-      const whole = gzipSync(cast([[0, "o", "shown\r\n"], [1, "o", "cut off\r\n"]]));
-      const endless = new Uint8Array(64 << 20);
-      const cases: [string, Uint8Array, number, RegExp, RegExp][] = [
-        ["torn", whole.subarray(0, whole.length - 12), 1, /^(shown)?/, /recording ends here/],
-        [
-          "bomb",
-          new Uint8Array([...whole, ...gzipSync(endless)]),
-          1,
-          /^shown\ncut off/,
-          /too long/,
-        ],
-        ["empty", new Uint8Array(0), 1, /^$/, /error: The recording is empty/],
-        ["zeros", endless.subarray(0, 5000), 1, /^$/, /error: /],
-      ];
-      for (const [name, bytes, status, stdout, stderr] of cases) {
-        const file = `${dir}/${name}.cast.gz`;
-        await Deno.writeFile(file, bytes);
-        const fromFile = await run([bin("tsh"), "play", file]);
-        const fromPipe = await run([bin("tsh"), "play", "-"], { stdin: bytes });
-        for (const result of [fromFile, fromPipe]) {
-          assert.equal(result.code, status, `${name}: ${result.stderr}`);
-          assert.match(result.stdout, stdout, name);
-          assert.match(result.stderr, stderr, name);
-        }
       }
     });
   } finally {
