@@ -24,8 +24,11 @@ export interface RecorderOptions {
 
 /** What is shown waits for the Worker at most so long, in milliseconds. */
 const POST_EVERY_MS = 250;
-/** A Worker without tapes is ended after so long, in milliseconds: it holds some 30 MB. */
-const IDLE_MS = 60_000;
+/**
+ * A Worker without tapes is ended after so long, in milliseconds: it holds some 30 MB, and the next
+ * session would wait for a new one.
+ */
+const IDLE_MS = 300_000;
 
 interface Started {
   readonly port: TapePort;

@@ -58,6 +58,29 @@ async function openTicking(joe: Person, command = TICKS): Promise<Terminal> {
   return terminal;
 }
 
+/** Runs a command on a terminal of the node to its end, which must show the pattern. */
+async function onTerminal(joe: Person, command: string, wanted: RegExp): Promise<string> {
+  const terminal = await Terminal.open(
+    [bin("tsh"), "ssh", "-t", "root@node-1", command],
+    { dir: joe.cluster.dir, env: joe.env },
+  );
+  try {
+    await terminal.shows(wanted, 60_000);
+    return await terminal.screen();
+  } finally {
+    await terminal.close();
+  }
+}
+
+/** Until it is ended: a shell passes over a Ctrl-C that comes as a command of its loop ends. */
+async function interrupt(terminal: Terminal): Promise<void> {
+  await eventually("the end of the session", async () => {
+    await terminal.press("C-c");
+    await pause(300);
+    return /ended with status/.test(await terminal.screen());
+  });
+}
+
 async function eventsOf(cluster: Cluster, name: string) {
   return (await cluster.events()).filter(({ event }) => event === name);
 }
@@ -116,7 +139,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
   const joe = await cluster.enrol("joe");
   await joe.login();
 
-  for (let round = 1; round <= 4; round++) {
+  for (let round = 1; round <= 6; round++) {
     const after = Math.floor(next() * 2500);
     await t.step(`of the node, ${after} ms into the session`, async () => {
       const before = (await eventsOf(cluster, "session.start")).length;
@@ -149,7 +172,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
     });
   }
 
-  for (let round = 1; round <= 3; round++) {
+  for (let round = 1; round <= 5; round++) {
     const after = Math.floor(next() * 2000);
     await t.step(`of auth, ${after} ms into the session`, async () => {
       const before = (await eventsOf(cluster, "session.start")).length;
@@ -161,8 +184,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
         await pause(Math.floor(next() * 1500));
         await cluster.restart("auth");
         await pause(500);
-        await terminal.press("C-c");
-        await terminal.shows(/ended with status/);
+        await interrupt(terminal);
         const { torn } = await recordings.finished(sid, 60_000);
         assert.equal(torn, false);
         const ticks = ticksOf(await recordings.output(sid));
@@ -181,8 +203,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
     await cluster.daemon("auth").stop("SIGKILL");
     const terminal = await openTicking(joe);
     await pause(500);
-    await terminal.press("C-c");
-    await terminal.shows(/ended with status/);
+    await interrupt(terminal);
     await terminal.close();
     await eventually("the recording on the node", async () => (await spooled(cluster)).length > 0);
     await cluster.daemon("node-1").stop("SIGKILL");
@@ -207,9 +228,65 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
         await cluster.daemon("auth").stop("SIGKILL");
         await cluster.restart("auth");
       }
-      await terminal.press("C-c");
-      await terminal.shows(/ended with status/);
+      await interrupt(terminal);
       await recordings.finished(sid, 60_000);
+      assertNoGap(ticksOf(await recordings.output(sid)));
+      await assertEndsOnce(cluster, sid);
+    } finally {
+      await terminal.close();
+    }
+  });
+});
+
+Deno.test("sessions whose recording must be at auth", async (t) => {
+  await using cluster = await Cluster.separate({ nodes: ["node-1"], secondFactor: "off" });
+  const recordings = new Recordings(cluster);
+  const joe = await cluster.enrol("joe");
+  await joe.login();
+  await cluster.daemon("auth").stop();
+  await cluster.start("auth", ["auth"], {
+    nodename: "auth-1",
+    ports: cluster.ports,
+    auth: "session_recording: node-sync",
+  });
+  await eventually("the setting at the node", async () => {
+    await onTerminal(joe, "true", /ended with status 0/);
+    return (await spooled(cluster)).length === 0 &&
+      (await eventsOf(cluster, "session.end")).at(-1)?.session_recording === "node-sync";
+  });
+
+  await t.step("end with the reason when auth goes away, and do not start without it", async () => {
+    const before = (await eventsOf(cluster, "session.start")).length;
+    const terminal = await openTicking(joe);
+    try {
+      const sid = await newSession(cluster, before);
+      await eventually("ticks at auth", async () => /tick 20 /.test(await recordings.output(sid)));
+      await cluster.daemon("auth").stop("SIGKILL");
+      await terminal.shows(/does not reach the auth service[^]*ended with status/, 60_000);
+      const refusal = /cannot be recorded at the auth service[^]*ended with status/;
+      assert.doesNotMatch(await onTerminal(joe, "echo ran", refusal), /^ran/m);
+      await cluster.restart("auth");
+      const end = await assertEndsOnce(cluster, sid);
+      assert.equal(end.torn, true);
+      assertNoGap(ticksOf(await recordings.output(sid)));
+      await assertServes(joe);
+    } finally {
+      await terminal.close();
+    }
+  });
+
+  await t.step("outlive an auth that is restarted", async () => {
+    const before = (await eventsOf(cluster, "session.start")).length;
+    const terminal = await openTicking(joe);
+    try {
+      const sid = await newSession(cluster, before);
+      await cluster.daemon("auth").stop("SIGKILL");
+      await cluster.restart("auth");
+      await pause(1_500);
+      await interrupt(terminal);
+      assert.doesNotMatch(await terminal.screen(), /does not reach/);
+      const { torn } = await recordings.finished(sid);
+      assert.equal(torn, false);
       assertNoGap(ticksOf(await recordings.output(sid)));
       await assertEndsOnce(cluster, sid);
     } finally {
@@ -248,22 +325,12 @@ Deno.test({ name: "recordings on full disks", ignore: Deno.uid() !== 0 }, async 
           const sid = await newSession(cluster, before);
           await fill();
           await running.shows(/this host's disk is full[^]*ended with status/);
-          const refused = await open("echo ran");
-          try {
-            await refused.shows(/disk of this host is full[^]*ended with status/);
-            assert.doesNotMatch(await refused.screen(), /^ran/m);
-          } finally {
-            await refused.close();
-          }
+          const refusal = /disk of this host is full[^]*ended with status/;
+          assert.doesNotMatch(await onTerminal(joe, "echo ran", refusal), /^ran/m);
           // What needs no recording goes on.
           await assertServes(joe);
           await Deno.remove(filler);
-          const again = await open("echo again");
-          try {
-            await again.shows(/again[^]*ended with status 0/);
-          } finally {
-            await again.close();
-          }
+          await onTerminal(joe, "echo again", /again[^]*ended with status 0/);
           const { torn } = await recordings.finished(sid);
           assert.equal(torn, true);
           assert.match(await recordings.output(sid), /begin/);
@@ -271,6 +338,32 @@ Deno.test({ name: "recordings on full disks", ignore: Deno.uid() !== 0 }, async 
         } finally {
           await running.close();
         }
+      }),
+  );
+  await cluster.daemon("node-1").stop();
+  await cluster.restart("node-1");
+
+  await t.step(
+    "the node's, where sessions may continue: they do, and the audit log says so",
+    () =>
+      withSmallDisk(upload, 512, async () => {
+        await cluster.daemon("auth").stop();
+        await cluster.start("auth", ["auth"], {
+          nodename: "auth-1",
+          ports: cluster.ports,
+          auth: "session_recording_on_full: continue",
+        });
+        await cluster.daemon("node-1").stop();
+        await cluster.restart("node-1");
+        await fill();
+        const before = (await eventsOf(cluster, "session.end")).length;
+        await onTerminal(joe, "echo went on", /went on[^]*ended with status 0/);
+        const end = await eventually("session.end", async () => {
+          const found = await eventsOf(cluster, "session.end");
+          return found.length > before && found.at(-1);
+        });
+        assert.equal(end.session_recording, "off");
+        assert.match(cluster.daemon("node-1").log, /A session is not recorded/);
       }),
   );
   await cluster.daemon("node-1").stop();
@@ -285,12 +378,7 @@ Deno.test({ name: "recordings on full disks", ignore: Deno.uid() !== 0 }, async 
         const before = (await eventsOf(cluster, "session.start")).length;
         await eventually("a session", async () => (await joe.tsh(["ls"])).code === 0);
         await Deno.writeFile(`${records}/filler`, new Uint8Array(1 << 20)).catch(() => {});
-        const terminal = await open(`${NOISE} | head -c 300000`);
-        try {
-          await terminal.shows(/ended with status/);
-        } finally {
-          await terminal.close();
-        }
+        await onTerminal(joe, `${NOISE} | head -c 300000`, /ended with status/);
         const sid = await newSession(cluster, before);
         await eventually(
           "a refusal",
