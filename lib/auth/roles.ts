@@ -5,6 +5,7 @@ import { EventCode } from "../audit/events.ts";
 import type { Clock } from "../base/clock.ts";
 import { AlreadyExists, BadParameter } from "../base/errors.ts";
 import { assertName } from "../cert/names.ts";
+import { formatResources } from "../resources/codec.ts";
 import { ADMIN_ROLE, adminRole } from "../resources/roles.ts";
 import type { Role } from "../resources/types.ts";
 import { resourceFields } from "./resource_fields.ts";
@@ -17,11 +18,16 @@ export class Roles {
     private readonly clock: Clock,
   ) {}
 
-  /** At the first start. What administrators made of it since stays. */
+  /** At the first start, and after an upgrade. What administrators made of it since stays. */
   async ensureBuiltIn(): Promise<void> {
-    await this.store.create(adminRole()).catch((e: unknown) => {
-      if (!(e instanceof AlreadyExists)) throw e;
-    });
+    const stored = await this.store.find("role", ADMIN_ROLE);
+    if (stored === undefined) {
+      await this.store.create(adminRole()).catch((e: unknown) => {
+        if (!(e instanceof AlreadyExists)) throw e;
+      });
+    } else if (formatResources([stored], "json") === formatResources([firstAdminRole()], "json")) {
+      await this.store.put(adminRole());
+    }
   }
 
   /** @throws AlreadyExists unless `force`, BadParameter for a pattern that cannot work */
@@ -58,4 +64,11 @@ export class Roles {
     const fields = resourceFields(name, by, expires, this.clock.now());
     this.audit.emit({ event, code, user: by, ...fields });
   }
+}
+
+/** As the first version had it, which knew no joining of sessions. */
+function firstAdminRole(): Role {
+  const role = adminRole();
+  delete role.spec.allow.join_sessions;
+  return role;
 }

@@ -69,8 +69,8 @@ export function chooseMode(session: ActiveSession, asked: string | undefined): J
 /** What to say when the terminal here is too small for the session's. */
 export function sizeNotice(session: WindowSize, here: WindowSize): string | undefined {
   if (here.cols >= session.cols && here.rows >= session.rows) return undefined;
-  return `Your terminal has ${sizeText(here)} characters, the session's ${sizeText(session)}: ` +
-    "make yours larger, or lines are cut";
+  return `This session has ${sizeText(session)} characters, your terminal ${sizeText(here)}: ` +
+    "lines are cut";
 }
 
 /** The new size in an `x-teleport-event` of the node; undefined for anything else. */

@@ -66,9 +66,9 @@ Deno.test("sizeNotice() speaks up when lines would be cut", () => {
   assert.equal(sizeNotice(of(80, 24), of(200, 60)), undefined);
   assert.match(
     sizeNotice(of(120, 40), of(120, 39))!,
-    /has 120×39 characters, the session's 120×40/,
+    /has 120×40 characters, your terminal 120×39/,
   );
-  assert.match(sizeNotice(of(120, 40), of(80, 60))!, /larger/);
+  assert.match(sizeNotice(of(120, 40), of(80, 60))!, /lines are cut/);
 });
 
 Deno.test("resizeOf() reads a node's word of a new size, and nothing else", () => {

@@ -29,7 +29,8 @@ export async function* sessions(bench: Bench): AsyncGenerator<Row> {
     (cpuSeconds(daemon) - cpu) / IDLE_SECONDS * 100,
   );
   shells.forEach((shell) => shell.close());
-  await new Promise((done) => setTimeout(done, 5000));
+  // Each session waits 20 s for the return of its owner.
+  await new Promise((done) => setTimeout(done, 25_000));
   const after = pssMb([daemon]);
   yield single("daemon before the 200 sessions, PSS", "MB", before);
   yield single("daemon after the 200 sessions, PSS", "MB", after);

@@ -73,6 +73,6 @@ export function notice(text: string, { term, cols, fullScreen }: NoticeStyle): U
     fullScreen
       ? overLastLine(line)
       // A free line below, then the typed line is moved down to it: its column stays.
-      : `\n\x1b[A\x1b7\x1b[L\x1b[0;1m${line}\x1b[0m\x1b8\n`,
+      : `\n\x1b[A\x1b7\x1b[L\r\x1b[0;1m${line}\x1b[0m\x1b8\n`,
   );
 }
