@@ -53,6 +53,8 @@ export class Player {
   #reachedAt = 0;
   #speed: number;
   #paused = false;
+  /** How much of a pause was over when the player was paused, 0 to 1. */
+  #heldAt = 0;
   /** Where to go without pauses, in seconds or in outputs. */
   #aim: Aim | undefined;
   #label = { text: "", until: 0 };
@@ -109,6 +111,7 @@ export class Player {
   }
 
   async #follow(command: Exclude<Command, "quit">): Promise<void> {
+    const waited = this.#waited();
     switch (command) {
       case "pause":
         this.#paused = !this.#paused;
@@ -119,7 +122,7 @@ export class Player {
         break;
       case "forward":
       case "back": {
-        const time = Math.max(0, (this.#aim?.time ?? this.#position) + SKIP[command]);
+        const time = Math.max(0, (this.#aim?.time ?? this.#playhead()) + SKIP[command]);
         this.#aim = { time };
         break;
       }
@@ -130,7 +133,9 @@ export class Player {
         this.#aim = { outputs };
       }
     }
-    this.#reachedAt = this.#now();
+    // The rest of a pause stays, at the new speed too.
+    this.#heldAt = waited;
+    this.#reachedAt = this.#now() - waited * this.#pause();
     await this.#stamp();
   }
 
@@ -158,11 +163,8 @@ export class Player {
     this.#cursor = moment.cursor;
     this.#outputs = moment.outputs;
     this.#position = aim.time ?? moment.time;
-    this.#aim = undefined;
     await this.#screen.replace(moment.size, moment.picture);
-    this.#reachedAt = this.#now();
-    this.#stamped = { text: "", at: 0 };
-    await this.#stamp();
+    await this.#arrive();
   }
 
   /** Shows what comes before the aim, without pauses, some of it at a time. */
@@ -176,8 +178,14 @@ export class Player {
     await this.#show(isBefore);
     if (isBefore() || (this.#cursor.next === undefined && !this.#cursor.ended)) return;
     if (aim.time !== undefined && !this.#cursor.ended) this.#position = aim.time;
+    await this.#arrive();
+  }
+
+  async #arrive(): Promise<void> {
     this.#aim = undefined;
+    this.#heldAt = 0;
     this.#reachedAt = this.#now();
+    this.#stamped = { text: "", at: 0 };
     await this.#stamp();
   }
 
@@ -201,8 +209,29 @@ export class Player {
 
   /** When the next event is to be shown. */
   #due(): number {
-    const gap = ((this.#cursor.next?.time ?? 0) - this.#position) * 1000;
-    return this.#reachedAt + pauseOf(Math.max(0, gap), this.#longestPause) / this.#speed;
+    return this.#reachedAt + this.#pause();
+  }
+
+  /** Before the next event, milliseconds. */
+  #pause(): number {
+    return pauseOf(this.#gap() * 1000, this.#longestPause) / this.#speed;
+  }
+
+  /** From what was shown to the next event, seconds. */
+  #gap(): number {
+    return Math.max(0, (this.#cursor.next?.time ?? 0) - this.#position);
+  }
+
+  /** How much of the pause is over, 0 to 1. */
+  #waited(): number {
+    if (this.#paused) return this.#heldAt;
+    const pause = this.#pause();
+    return pause > 0 ? Math.min(1, Math.max(0, (this.#now() - this.#reachedAt) / pause)) : 0;
+  }
+
+  /** The second of the recording that is playing. */
+  #playhead(): number {
+    return this.#position + this.#waited() * this.#gap();
   }
 
   /** Shows events that are at hand while `wanted` says so, {@link DRAWN_AT_ONCE} at most. */
@@ -254,7 +283,7 @@ export class Player {
     const label = now < this.#label.until ? `${this.#label.text}  ` : "";
     const speed = this.#speed === 1 ? "" : `${this.#speed}x `;
     const text = `${label}${this.#paused ? "paused " : ""}${speed}${
-      timeText(this.#aim?.time ?? this.#position)
+      timeText(this.#aim?.time ?? this.#playhead())
     }`;
     if (text === this.#stamped.text && now - this.#stamped.at < TICK_MS && !this.#paused) return;
     this.#stamped = { text, at: now };

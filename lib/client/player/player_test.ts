@@ -52,7 +52,7 @@ interface Scene {
 
 async function play(
   lines: string,
-  options: { speed?: number; longestPause?: number; source?: ByteSource } = {},
+  options: { speed?: number; longestPause?: number; source?: ByteSource; now?: () => number } = {},
 ): Promise<Scene> {
   const terminal = new FakeTerminal();
   const { source = bytesSource(utf8Encode(HEADER + lines)), ...pace } = options;
@@ -123,6 +123,33 @@ Deno.test("Player skips ahead and back, several times at once too", async () => 
   await until("a step from 10 s", () => terminal.shown.endsWith("10 11 "));
   press("pause", ...Array<Command>(7).fill("forward"));
   assert.equal(await ended, "ended");
+});
+
+Deno.test("Player keeps its place within a pause of the recording", async () => {
+  let now = 0;
+  const options = { longestPause: 0, now: () => now };
+  const { terminal, press, until, ended } = await play(
+    '[0,"o","a"]\n[100,"o","b"]\n[200,"o","c"]\n',
+    options,
+  );
+  await until("the first output", () => terminal.shown === "a");
+  now = 50_000;
+  press("pause");
+  await until("half of the pause", () => terminal.stamp === "paused 00:50");
+  now = 500_000;
+  press("back");
+  await until("10 s back", () => terminal.stamp === "paused 00:40");
+  press("pause", "faster", "pause");
+  await until("2x", () => terminal.stamp === "paused 2x 00:40");
+  assert.equal(terminal.shown, "a");
+  press("pause");
+  await until("it goes on", () => terminal.stamp === "2x 00:40");
+  now += 29_999;
+  assert.equal(terminal.shown, "a");
+  now += 1;
+  await until("the second output", () => terminal.shown === "ab");
+  press("quit");
+  assert.equal(await ended, "quit");
 });
 
 Deno.test("Player changes its speed by keys", async () => {
