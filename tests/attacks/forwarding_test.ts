@@ -54,7 +54,7 @@ Deno.test("forwarding gives no more than it is to give", async (t) => {
       login: owner.name,
       flags: ["-L", `127.0.0.1:${port}:${path}`, ...proxyCommandThatConnects(port)],
     });
-    assert.doesNotMatch(result.stderr, /unknown channel type/);
+    assert.match(result.stderr, /prohibited: Unix sockets are not forwarded here/);
     await refusedPort(`direct-streamlocal@openssh.com: ${path}`, /only TCP/, "local");
     const socket = `${owner.home}/remote.sock`;
     const remote = await mint.ssh(key, ["true"], {

@@ -3,7 +3,13 @@
  * `-D`, `-W`), and from this node's loopback to the client (`ssh -R`). As with sshd's
  * `GatewayPorts no`, nothing is ever listened on but loopback, whatever is asked for.
  */
-import { AccessDenied, AlreadyExists, LimitExceeded, messageOf } from "../../base/errors.ts";
+import {
+  AccessDenied,
+  AlreadyExists,
+  ConnectionProblem,
+  LimitExceeded,
+  messageOf,
+} from "../../base/errors.ts";
 import { formatAddr, type HostPort } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
@@ -104,7 +110,7 @@ export class PortForwarding {
     if (bind.port !== 0 && bind.port < FIRST_FREE_PORT && osUser.uid !== 0) {
       throw new AccessDenied(`only root may listen on ports below ${FIRST_FREE_PORT}`);
     }
-    if (this.#gone.signal.aborted) throw new AccessDenied("the client has gone");
+    if (this.#gone.signal.aborted) throw clientGone();
     if (this.#listeners.has(keyOf(bind))) {
       throw new AlreadyExists(`port ${bind.port} is forwarded to this client already`);
     }
@@ -151,10 +157,14 @@ export class PortForwarding {
   }
 
   #close(): void {
-    this.#gone.abort();
+    this.#gone.abort(clientGone());
     for (const listener of this.#listeners.values()) listener.close();
     this.#listeners.clear();
   }
+}
+
+function clientGone(): ConnectionProblem {
+  return new ConnectionProblem("the client has gone");
 }
 
 /** One family only where that is what was asked for. */

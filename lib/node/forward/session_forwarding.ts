@@ -21,7 +21,8 @@ export interface SessionForwardingOptions {
 
 export class SessionForwarding {
   readonly #options: SessionForwardingOptions;
-  readonly #refusals: string[] = [];
+  /** By what was asked for. Each is reported once, however often it is asked for. */
+  readonly #refusals = new Map<"agent" | "x11", string>();
   #wantsAgent = false;
   #wantsX11: X11Request | undefined;
   #agent: AgentSocket | undefined;
@@ -34,7 +35,7 @@ export class SessionForwarding {
 
   /** What was asked for and refused, a line each, for the user to read. */
   get refusals(): readonly string[] {
-    return this.#refusals;
+    return [...this.#refusals.values()];
   }
 
   /** The client offers its agent. False when it may not, which is reported. */
@@ -110,7 +111,9 @@ export class SessionForwarding {
   }
 
   #agentRefused(error: unknown): void {
-    const reason = this.#refused("agent forwarding", error);
+    if (this.#refusals.has("agent")) return;
+    const reason = `agent forwarding is refused: ${printable(messageOf(error))}`;
+    this.#refusals.set("agent", reason);
     const { connection, audit, facts } = this.#options;
     audit.emit({
       event: "auth",
@@ -122,13 +125,10 @@ export class SessionForwarding {
   }
 
   #x11Refused(error: unknown): void {
-    this.#reportX11(this.#refused("X11 forwarding", error));
-  }
-
-  #refused(what: string, error: unknown): string {
-    const reason = `${what} is refused: ${printable(messageOf(error))}`;
-    this.#refusals.push(reason);
-    return reason;
+    if (this.#refusals.has("x11")) return;
+    const reason = `X11 forwarding is refused: ${printable(messageOf(error))}`;
+    this.#refusals.set("x11", reason);
+    this.#reportX11(reason);
   }
 
   #reportX11(error?: string): void {
