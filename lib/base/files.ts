@@ -29,6 +29,12 @@ export async function writeFileAtomic(
   }
 }
 
+/** Resolves when the names in a directory are on stable storage: a file that was made in it stays. */
+export async function syncDirectory(path: string): Promise<void> {
+  using directory = await Deno.open(path);
+  await directory.sync();
+}
+
 /** The text of a file, or undefined when there is none. */
 export async function readTextIfExists(path: string): Promise<string | undefined> {
   try {

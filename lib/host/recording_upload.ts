@@ -27,6 +27,8 @@ export interface RecordingUploadOptions {
 
 /** This much of a running session's recording is sent at once. */
 const EAGER_BYTES = 256 * 1024;
+/** With many sessions each is sent less often: a host may make so many calls a second. */
+const SHARE_MS = 20;
 const LOOK_EVERY_MS = 500;
 const HASH_SLICE = 256 * 1024;
 
@@ -55,7 +57,7 @@ export class RecordingUpload {
   #waiting: Promise<void> | undefined;
 
   get #paceMs(): number {
-    return this.#options.paceMs ?? 2_000;
+    return Math.max(this.#options.paceMs ?? 2_000, this.#options.spool.count * SHARE_MS);
   }
 
   /** Begins to send at once. */

@@ -234,6 +234,8 @@ Deno.test("what a killed run has left is repaired, its session's end reported, a
     await write(garbage, new Uint8Array(500).fill(1), false);
     await write(noState, of(noState, false), false);
     await write(foreign, of(torn, true));
+    // A recording that is at auth, all but removed.
+    await write(crypto.randomUUID(), undefined);
     // What is no recording is left alone.
     await Deno.writeTextFile(`${directory}/notes.txt`, "x");
     await Deno.writeTextFile(`${dataDir}/secret`, "secret");
@@ -305,4 +307,6 @@ Deno.test("what a killed run has left is repaired, its session's end reported, a
       [`${garbage}.cast.gz`, `${foreign}.cast.gz`, `${foreign}.json`].sort(),
     );
     assert.equal(await Deno.readTextFile(`${dataDir}/secret`), "secret");
+    const rest = [...Deno.readDirSync(directory)].filter(({ isFile }) => isFile);
+    assert.deepEqual(rest.map(({ name }) => name), ["notes.txt"]);
   }));

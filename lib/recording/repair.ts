@@ -1,6 +1,7 @@
 /** Recordings that a killed daemon has left behind: the torn end is cut off, and a marker says so. */
 import { BadParameter } from "../base/errors.ts";
 import { headerLine, markerLine } from "./cast.ts";
+import { isDiskFull } from "./disk.ts";
 import { encodeMember, HAS_NOTES } from "./members.ts";
 import type { RecordingMeta } from "./meta.ts";
 import { memberPlaces, readLines, type RecordingSummary, summarize, TORN } from "./reader.ts";
@@ -44,8 +45,16 @@ export async function repairRecording(
     flags: HAS_NOTES,
     compression: "ordinary",
   });
-  await file.seek(whole, Deno.SeekMode.Start);
-  for (let done = 0; done < member.length;) done += await file.write(member.subarray(done));
+  try {
+    await file.seek(whole, Deno.SeekMode.Start);
+    for (let done = 0; done < member.length;) done += await file.write(member.subarray(done));
+  } catch (error) {
+    await file.truncate(whole);
+    if (summary === undefined || !isDiskFull(error)) throw error;
+    // It can leave this disk without its marker: that its end is missing says the same.
+    await file.syncData();
+    return { summary, size: whole, whole };
+  }
   await file.syncData();
   return { summary: await summarize(file), size: whole + member.length, whole };
 }

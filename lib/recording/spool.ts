@@ -4,6 +4,7 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { privateDirectory } from "../base/files.ts";
+import { isUuid } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import { parseMeta } from "./cast.ts";
 import { recordingFileName, type RecordingMeta, sidOfFileName } from "./meta.ts";
@@ -35,17 +36,27 @@ export class RecordingSpool {
     directory: string,
   ): Promise<{ spool: RecordingSpool; left: readonly string[] }> {
     await privateDirectory(directory);
-    const left: string[] = [];
+    const left = new Set<string>();
+    const described = new Set<string>();
     for await (const { name, isFile } of Deno.readDir(directory)) {
-      const sid = isFile ? sidOfFileName(name) : undefined;
-      if (sid !== undefined) left.push(sid);
+      if (!isFile) continue;
+      const sid = sidOfFileName(name);
+      if (sid !== undefined) left.add(sid);
+      else if (isUuid(name.replace(/\.json$/, ""))) described.add(name.replace(/\.json$/, ""));
     }
-    return { spool: new RecordingSpool(directory), left: left.sort() };
+    const spool = new RecordingSpool(directory);
+    // A kill came between the two removals of a recording that is at auth.
+    for (const sid of described.difference(left)) await spool.remove(sid);
+    return { spool, left: [...left].sort() };
   }
 
   /** Those that are to be sent, the oldest first. */
   get recordings(): readonly SpooledRecording[] {
     return [...this.#recordings.values()];
+  }
+
+  get count(): number {
+    return this.#recordings.size;
   }
 
   path(sid: string): string {

@@ -1,5 +1,7 @@
 /** One recording on this host's disk while it is written. */
+import { dirname } from "node:path";
 import { LimitExceeded } from "../base/errors.ts";
+import { syncDirectory } from "../base/files.ts";
 import type { RecordingMeta } from "./meta.ts";
 import { MAX_RECORDING_BYTES } from "./limits.ts";
 import type { MemberSink } from "./tape_writer.ts";
@@ -9,6 +11,7 @@ const PROBE = new Uint8Array(64 * 1024);
 
 export class SpoolFile implements MemberSink {
   readonly #file: Deno.FsFile;
+  readonly #path: string;
   readonly #onSynced: (size: number) => void;
   #size = 0;
   #syncedSize = 0;
@@ -22,6 +25,7 @@ export class SpoolFile implements MemberSink {
     meta: RecordingMeta,
     onSynced: (size: number) => void,
   ) {
+    this.#path = paths.path;
     this.#onSynced = onSynced;
     this.#file = Deno.openSync(paths.path, { write: true, createNew: true, mode: 0o600 });
     try {
@@ -71,6 +75,7 @@ export class SpoolFile implements MemberSink {
     const size = this.#size;
     try {
       await this.#file.syncData();
+      if (this.#syncedSize === 0) await syncDirectory(dirname(this.#path));
     } catch (error) {
       this.#broken = error;
       return;

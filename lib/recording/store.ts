@@ -12,7 +12,7 @@ import {
   LimitExceeded,
   messageOf,
 } from "../base/errors.ts";
-import { privateDirectory } from "../base/files.ts";
+import { privateDirectory, syncDirectory } from "../base/files.ts";
 import { randomHex } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import { parseHeader, parseMeta } from "./cast.ts";
@@ -301,6 +301,7 @@ export class RecordingStore {
       return;
     }
     await saveIndex(this.#options.directory, found);
+    await syncDirectory(this.#options.directory);
     this.#touched.delete(found.sid);
     this.#options.onFinished?.(publicInfo(found), `file://${this.path(found.sid)}`);
   }

@@ -14,6 +14,8 @@ export interface StoredRecording extends RecordingInfo {
   given_up_at?: number;
 }
 
+const READ_AT_ONCE = 32;
+
 export function publicInfo(recording: StoredRecording): RecordingInfo {
   const { host_id: _, given_up_at: __, ...info } = recording;
   return info;
@@ -36,13 +38,17 @@ export async function loadIndex(directory: string): Promise<{
   }
   const recordings: StoredRecording[] = [];
   const unreadable: { sid: string; why: string }[] = [];
-  for (const sid of sids) {
-    try {
-      recordings.push(await load(directory, sid));
-    } catch (error) {
-      unreadable.push({ sid, why: messageOf(error) });
+  const left = sids.values();
+  // Side by side: there may be many thousands.
+  await Promise.all(Array.from({ length: READ_AT_ONCE }, async () => {
+    for (const sid of left) {
+      try {
+        recordings.push(await load(directory, sid));
+      } catch (error) {
+        unreadable.push({ sid, why: messageOf(error) });
+      }
     }
-  }
+  }));
   return { recordings, unreadable };
 }
 
