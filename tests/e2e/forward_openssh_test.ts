@@ -218,6 +218,29 @@ Deno.test("stock OpenSSH forwards through the proxy", async (t) => {
     assert.equal(stdio.stdout, "echo");
   });
 
+  await t.step("targets that hang hold nothing when the client is gone", async () => {
+    // Connections are made by the kernel, and nobody reads.
+    using hung = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const port = freePort();
+    const before = openFiles(node.pid);
+    const conns: Deno.TcpConn[] = [];
+    {
+      await using _ = await Background.start(
+        [...ssh, "-N", "-L", `${port}:127.0.0.1:${hung.addr.port}`, host],
+        joe.env,
+        () => canConnect(port),
+      );
+      for (let i = 0; i < 50; i++) {
+        const conn = await Deno.connect({ port });
+        await conn.write(new Uint8Array(64 * 1024));
+        conns.push(conn);
+      }
+      await eventually("the node to have dialled", () => openFiles(node.pid) >= before + 50);
+    }
+    for (const conn of conns) conn.close();
+    await eventually("the node to hang up", () => openFiles(node.pid) <= before + 5);
+  });
+
   await t.step("the node has let go of everything", async () => {
     // A little room for what a daemon opens in its life by itself.
     await eventually("its files to be closed", () => openFiles(node.pid) <= filesBefore + 5);
