@@ -134,12 +134,15 @@ function tooMany(targets: readonly { name: string }[]): BadParameter {
 async function runOnOne(access: NodeAccess, target: NodeTarget, run: Run): Promise<number> {
   const { mode, words, forwarding } = run;
   const client = await openNode(access, target, forwarding?.handlers);
-  await forwarding?.start(client, mode === "forward");
-  if (mode === "session") return await runHere(access, client, target, run);
+  const start = async () => await forwarding?.start(client, mode === "forward");
+  if (mode === "session") {
+    await start();
+    return await runHere(access, client, target, run);
+  }
   const { runLocally, stayConnected } = await import("./without_session.ts");
-  return mode === "local"
-    ? await runLocally(words, client, access.quiet ? () => {} : warn)
-    : await stayConnected(client, target.name ?? target.host);
+  if (mode === "forward") return await stayConnected(client, target.name ?? target.host, start);
+  await start();
+  return await runLocally(words, client, access.quiet ? () => {} : warn);
 }
 
 async function runHere(

@@ -6,14 +6,20 @@ import type { SshClient } from "../../lib/ssh/client.ts";
 
 /**
  * Stays until Ctrl-C or another signal, which gives ssh's status for it.
+ * @param start what is done first; once it tells the person anything, signals end it in good order
  * @throws ConnectionProblem when the connection ends first
  */
-export async function stayConnected(client: SshClient, node: string): Promise<number> {
+export async function stayConnected(
+  client: SshClient,
+  node: string,
+  start: () => Promise<void>,
+): Promise<number> {
   const interrupted = Promise.withResolvers<"interrupted">();
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const onSignal = () => interrupted.resolve("interrupted");
   for (const signal of signals) Deno.addSignalListener(signal, onSignal);
   try {
+    await start();
     const end = await Promise.race([interrupted.promise, client.closed]);
     if (end === "interrupted") return exitStatus.transport;
     throw new ConnectionProblem(
