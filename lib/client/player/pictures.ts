@@ -88,7 +88,12 @@ export class Pictures {
       }
       cursor.advance();
       time = event.time;
-      if (event.type === "resize") steps.push(size = { cols: event.cols, rows: event.rows });
+      if (event.type === "resize") {
+        size = { cols: event.cols, rows: event.rows };
+        // Of several in a row only the last one shows, and each costs the terminal a lot.
+        if (!(steps.at(-1) instanceof Uint8Array)) steps.pop();
+        steps.push(size);
+      }
       if (event.type !== "output") continue;
       outputs++;
       drawn += event.data.length;

@@ -81,6 +81,18 @@ Deno.test("Pictures.at() begins at a picture that it has kept, with the same res
   assert.match(again, /line 78/);
 });
 
+Deno.test("attack 59: a flood of changes of the window's size holds nobody up", async () => {
+  const flood = Array.from(
+    { length: 50_000 },
+    (_, i) => `[1,"r","${i % 2 ? "1000x500" : "2x1"}"]\n`,
+  );
+  const lines = '[0,"o","a"]\n' + flood.join("") + '[2,"o","b"]\n';
+  const recording = await Recording.open(bytesSource(utf8Encode(HEADER + lines)));
+  const moment = await new Pictures(recording).at({ time: 1 }, () => false);
+  assert.deepEqual(moment?.size, { cols: 1000, rows: 500 });
+  moment?.cursor.close();
+});
+
 Deno.test("Pictures.at() stops when nobody wants the picture any more", async () => {
   const recording = await Recording.open(bytesSource(utf8Encode(`${HEADER}[0,"o","a"]\n`)));
   assert.equal(await new Pictures(recording).at({ time: 1 }, () => true), undefined);

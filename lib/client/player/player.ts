@@ -253,6 +253,8 @@ export class Player {
         size += event.data.length;
         this.#outputs++;
       } else if (event.type === "resize") {
+        // Of several in a row only the last one shows.
+        if (this.#cursor.next?.type === "resize" && wanted()) continue;
         await draw();
         await this.#screen.resize(event);
         size += RESIZE_COSTS;

@@ -163,7 +163,7 @@ Deno.test("Player changes its speed by keys", async () => {
 });
 
 Deno.test("Player asks for the recorded size and says when the window is smaller", async () => {
-  const lines = '[0,"o","a"]\n[0,"r","200x50"]\n[0,"o","b"]\n';
+  const lines = '[0,"o","a"]\n[0,"r","1x1"]\n[0,"r","200x50"]\n[0,"o","b"]\n';
   const { terminal, ended } = await play(lines);
   await ended;
   // deno-lint-ignore no-control-regex

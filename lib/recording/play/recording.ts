@@ -102,6 +102,8 @@ export class Recording {
     } catch (e) {
       if (!(e instanceof BadParameter)) throw e;
       this.#damage = messageOf(e);
+      // A line that was begun is cut off, and no line that cannot be read.
+      return;
     }
     const events = parse(lines.rest());
     if (events.length > 0) yield { events };
