@@ -37,7 +37,6 @@ export interface RecordedTarget {
   /** The host as the client has named it. */
   readonly asked: string;
   readonly route: Route;
-  readonly connection: TargetConnection;
 }
 
 type Connection = ServerConnection<RecordedUser>;
@@ -54,6 +53,7 @@ export function recordingMode(cache: Pick<ClusterCache, "list">): RecordingMode 
 export function serveRecorded(
   connection: Connection,
   target: RecordedTarget,
+  targetConnection: TargetConnection,
   context: RecordedContext,
   running: Set<Promise<unknown>>,
 ): void {
@@ -69,7 +69,7 @@ export function serveRecorded(
   const auditWorks = () => !context.audit.full;
   const forwards = new RecordedForwards({
     connection,
-    target: target.connection,
+    target: targetConnection,
     isNode: target.route.node !== undefined,
     facts,
     audit: context.audit,
@@ -82,7 +82,7 @@ export function serveRecorded(
     session: () => {
       if (!target.route.node) refuseTooMany(sessions, connection, facts, context);
       sessions++;
-      return openSession(connection, target, facts, context, {
+      return openSession(connection, target, targetConnection, facts, context, {
         onActivity,
         onStart: (ended) => {
           keepUntilSettled(ended, running);
@@ -98,10 +98,11 @@ export function serveRecorded(
     unknownForward: (type, to) => forwards.refused(type, to),
     onForwardActivity: onActivity,
   });
-  target.connection.lost.then(async (error) => {
+  targetConnection.lost.then(async (error) => {
     // Its sessions have something to say to the client first.
     await Promise.all(ending);
-    connection.close(error?.message ?? `${printable(target.asked)} has closed the connection`);
+    const reason = error?.message.replace(/^The other side disconnected: /, "");
+    connection.close(reason ?? `${printable(target.asked)} has closed the connection`);
   });
 }
 
@@ -122,14 +123,25 @@ function refuseTooMany(
 ): void {
   const { maxSessions: max } = connection.identity.options;
   if (max === 0 || sessions < max) return;
-  const reason = "max_sessions limit reached";
-  audit.emit({ event: "session.rejected", code: "T1006W", ...facts, reason, max });
+  reportTooMany(audit, facts, "max_sessions", max);
   throw new LimitExceeded(`too many session channels for user "${facts.user}" (max=${max})`);
+}
+
+/** A limit of the roles was reached. */
+export function reportTooMany(
+  audit: AuditEmitter,
+  facts: PartyFacts,
+  limit: "max_connections" | "max_sessions",
+  max: number,
+): void {
+  const reason = `${limit} limit reached`;
+  audit.emit({ event: "session.rejected", code: "T1006W", ...facts, reason, max });
 }
 
 function openSession(
   connection: Connection,
-  { asked, route, connection: target }: RecordedTarget,
+  { asked, route }: RecordedTarget,
+  target: TargetConnection,
   facts: PartyFacts,
   { identity, audit, cache, clock, tapes, sessions }: RecordedContext,
   callbacks: {
@@ -199,11 +211,15 @@ function limitConnection(
     },
   });
   connection.closed.then(() => limits.stop());
+  const { lease } = connection.identity;
+  lease?.hold((reason) => limits.end(reason));
+  connection.closed.then(() => lease?.release());
   return limits;
 }
 
-function factsOf(
-  connection: Connection,
+/** How the audit log names a connection to a host behind this proxy. */
+export function factsOf(
+  connection: Pick<Connection, "identity" | "username" | "local" | "remote">,
   { asked, route }: RecordedTarget,
   { identity, hostname, addr }: RecordedContext,
 ): PartyFacts {

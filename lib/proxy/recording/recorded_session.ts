@@ -248,8 +248,9 @@ export class RecordedSession implements RunningSession {
       remove();
       target.listeners.delete(onEvent);
       this.#report(start, result.outcome);
-      const lost = this.#tape?.lost ?? "nothing";
-      audit.ended(result.bytes, { participants: [this.owner.user], recording, lost });
+      const lost = this.#tape?.lost;
+      const participants = [this.owner.user];
+      audit.ended(result.bytes, lost && { participants, recording, lost });
       await this.#tape?.end();
     }
   }

@@ -5,8 +5,9 @@
  * the host with the user's own certificate, signing through the user's forwarded agent.
  */
 import type { Duplex } from "node:stream";
-import { BadParameter } from "../../base/errors.ts";
+import { BadParameter, LimitExceeded } from "../../base/errors.ts";
 import { isIpAddress } from "../../base/net.ts";
+import type { ConnectionLeases } from "../../host/connection_leases.ts";
 import { isHostName } from "../../cert/names.ts";
 import type { UserIdentity } from "../../cert/identity.ts";
 import {
@@ -19,13 +20,20 @@ import { dialRoute, type DialTarget } from "../dialer.ts";
 import type { Target } from "../request.ts";
 import type { Route } from "../route.ts";
 import type { HostCertificates } from "./host_certificates.ts";
-import { type RecordedContext, recordingMode, serveRecorded } from "./recorded_connection.ts";
-import { authenticateRecorded, type RecordedUser } from "./recorded_user.ts";
+import {
+  factsOf,
+  type RecordedContext,
+  recordingMode,
+  reportTooMany,
+  serveRecorded,
+} from "./recorded_connection.ts";
+import { authenticateRecorded, type RecordedUser, withLease } from "./recorded_user.ts";
 import { streamPair } from "./stream_pair.ts";
 import { TargetConnection } from "./target_connection.ts";
 
 export interface RecordingProxyOptions extends RecordedContext {
   readonly certificates: HostCertificates;
+  readonly leases: Pick<ConnectionLeases, "acquire">;
   readonly dial?: DialTarget;
   readonly limits?: Partial<ServerLimits>;
 }
@@ -98,35 +106,47 @@ export class RecordingProxy {
     first: Duplex,
     hostKey: Awaited<ReturnType<HostCertificates["get"]>>,
   ): SshServer<RecordedUser> {
-    const { cache, identity, clock, dial, limits } = this.#options;
+    const { cache, identity, leases, clock, dial, limits } = this.#options;
     const { cluster } = identity();
-    const userAuthorities = () => cache.authorities("user");
+    const authorities = (type: "user" | "host") =>
+      cache.authorities(type).filter((each) => each.cluster === cluster);
+    const userAuthorities = () => authorities("user");
+    const recorded = { asked: target.host, route };
     return new SshServer<RecordedUser>({
       hostKeys: () => [hostKey],
-      authenticate: (attempt) =>
-        authenticateRecorded(attempt, outer.identity, {
+      authenticate: async (attempt) => {
+        const user = authenticateRecorded(attempt, {
+          outer: outer.identity,
           authorities: userAuthorities(),
           cache,
           nowMs: clock.now(),
-        }),
+        });
+        if (route.node) return user;
+        return await withLease(user, leases).catch((error) => {
+          const max = user.options.maxConnections;
+          if (error instanceof LimitExceeded) {
+            const facts = factsOf({ ...attempt, identity: user }, recorded, this.#options);
+            reportTooMany(this.#options.audit, facts, "max_connections", max);
+          }
+          throw error;
+        });
+      },
       onAuthFailure,
       onConnection: (connection) => {
         const made = new TargetConnection({
           connection,
-          asked: target.host,
-          route,
+          ...recorded,
           first,
           dial: () => dialRoute(route, outer.remote, dial ? { dial } : {}),
           policy: () => ({
             cluster,
-            authorities: cache.authorities("host").filter((each) => each.cluster === cluster),
+            authorities: authorities("host"),
             checksHostKeys: cache.list("cluster_config")[0]?.spec.proxy_checks_host_keys ?? true,
             nowMs: clock.now(),
           }),
           userAuthorities,
         });
-        const recorded = { asked: target.host, route, connection: made };
-        serveRecorded(connection, recorded, this.#options, this.#running);
+        serveRecorded(connection, recorded, made, this.#options, this.#running);
       },
       ...(limits ? { limits } : {}),
     });

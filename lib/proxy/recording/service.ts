@@ -1,11 +1,13 @@
 /** What a proxy that records has besides: recordings on disk, sessions that run, certificates. */
 import { systemClock } from "../../base/clock.ts";
+import { parseDuration } from "../../base/duration.ts";
 import { log } from "../../base/log.ts";
 import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import type { AuthConnection } from "../../host/auth_connection.ts";
 import type { ClusterCache } from "../../host/cache.ts";
 import type { HostIdentity } from "../../host/identity.ts";
+import { ConnectionLeases } from "../../host/connection_leases.ts";
 import { HostRecordings } from "../../host/recordings.ts";
 import { RunningSessions } from "../../host/running_sessions.ts";
 import { SessionReports } from "../../host/session_reports.ts";
@@ -35,6 +37,7 @@ export class RecordingService {
   readonly #options: RecordingServiceOptions;
   readonly #recordings: HostRecordings;
   readonly #reports: SessionReports;
+  readonly #leases: ConnectionLeases;
 
   /** @throws Deno.errors.* when the spool's directory cannot be used */
   static async open(options: RecordingServiceOptions): Promise<RecordingService> {
@@ -60,6 +63,11 @@ export class RecordingService {
       },
     });
     sessions.onChange(() => this.#reports.changed());
+    this.#leases = new ConnectionLeases({
+      auth,
+      timeoutMs: () =>
+        parseDuration(cache.list("cluster_config")[0]?.spec.session_control_timeout ?? "2m"),
+    });
     this.proxy = new RecordingProxy({
       identity,
       hostname,
@@ -67,6 +75,7 @@ export class RecordingService {
       cache,
       audit,
       tapes: recordings.recorder,
+      leases: this.#leases,
       sessions,
       clock: systemClock,
       certificates: new HostCertificates({
@@ -82,6 +91,7 @@ export class RecordingService {
   /** When no client is left: what was recorded goes to disk, and as far as it can to auth. */
   async close(): Promise<void> {
     await this.proxy.close();
+    this.#leases.close();
     await this.#reports.close();
     const isConnected = this.#options.auth.state.status === "connected";
     await this.#recordings.close({ drainMs: isConnected ? SPOOL_DRAIN_MS : 0 });
