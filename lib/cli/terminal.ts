@@ -44,6 +44,7 @@ export function outputStream(target: { write(bytes: Uint8Array): Promise<number>
 /** The terminal that stdin is. Its size is that of stdin's terminal, 80×25 where it is unknown. */
 export class StdinTerminal {
   readonly name = Deno.env.get("TERM") || "xterm";
+  #wantsRaw = false;
   #raw: Disposable | undefined;
 
   size(): { cols: number; rows: number } {
@@ -62,18 +63,28 @@ export class StdinTerminal {
   }
 
   raw(): Disposable {
-    this.#raw = rawMode(Deno.stdin);
-    leaveOutputAlone();
-    return { [Symbol.dispose]: () => this.#cook() };
+    this.#wantsRaw = true;
+    this.#enterRaw();
+    return {
+      [Symbol.dispose]: () => {
+        this.#wantsRaw = false;
+        this.#cook();
+      },
+    };
   }
 
-  /** Stops this process, as Ctrl-Z does with others. Resolves when it goes on, in raw mode again. */
+  /** Stops this process, as Ctrl-Z does with others. Resolves when it goes on, raw as before. */
   async suspend(): Promise<void> {
     this.#cook();
     Deno.kill(Deno.pid, "SIGTSTP");
     // Other threads may get a little further before the process stops, and so may this one.
     await new Promise((resolve) => setTimeout(resolve, stopMs));
-    this.raw();
+    if (this.#wantsRaw) this.#enterRaw();
+  }
+
+  #enterRaw(): void {
+    this.#raw ??= rawMode(Deno.stdin);
+    leaveOutputAlone();
   }
 
   #cook(): void {

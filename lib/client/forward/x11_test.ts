@@ -88,18 +88,29 @@ Deno.test("parseDisplay() understands the forms of DISPLAY", () => {
   }
 });
 
-Deno.test("the node is given a cookie that is not the display's", async () => {
+const cookie = "00112233445566778899aabbccddeeff";
+
+/** Runs a test with a program called xauth that knows the cookie of one display. */
+async function withXauth(display: string, body: (dir: string) => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir();
-  const cookie = "00112233445566778899aabbccddeeff";
-  // A program of this name that knows one display.
+  const path = Deno.env.get("PATH")!;
   await Deno.writeTextFile(
     `${dir}/xauth`,
-    `#!/bin/sh\n[ "$1 $2" = "list :5" ] && echo "here/unix:5  MIT-MAGIC-COOKIE-1  ${cookie}"\n`,
+    `#!/bin/sh\n[ "$1 $2" = "list ${display.replace("DIR", dir)}" ] && ` +
+      `echo "here/unix:5  MIT-MAGIC-COOKIE-1  ${cookie}"\n`,
     { mode: 0o755 },
   );
-  const path = Deno.env.get("PATH")!;
   Deno.env.set("PATH", `${dir}:${path}`);
   try {
+    await body(dir);
+  } finally {
+    Deno.env.set("PATH", path);
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("the node is given a cookie that is not the display's", () =>
+  withXauth(":5", async () => {
     const options = { display: ":5", trusted: true, timeoutMs: 0, notify: () => {} };
     const first = await X11Forwarding.prepare(options);
     const second = await X11Forwarding.prepare(options);
@@ -112,8 +123,47 @@ Deno.test("the node is given a cookie that is not the display's", async () => {
       /no cookies for untrusted.*-Y/,
     );
     await assert.rejects(X11Forwarding.prepare({ ...options, display: undefined }), /not set/);
-  } finally {
-    Deno.env.set("PATH", path);
-    await Deno.remove(dir, { recursive: true });
-  }
+  }));
+
+Deno.test("the display gets its own cookie, and nobody who does not have the node's", () =>
+  withXauth("DIR/x:5", async (dir) => {
+    const display = `${dir}/x:5`;
+    using listener = Deno.listen({ transport: "unix", path: display });
+    const told: string[] = [];
+    const notify = (text: string) => told.push(text);
+    const x11 = await X11Forwarding.prepare({ display, trusted: true, timeoutMs: 0, notify });
+    const talk = async (bytes: Buffer): Promise<Buffer> => {
+      const stream = await x11.connect();
+      stream.on("error", () => {}).resume();
+      using conn = await listener.accept();
+      // In pieces, as a slow network delivers them.
+      for (const byte of bytes) stream.write(Uint8Array.of(byte));
+      stream.end();
+      const received = new Uint8Array(await new Response(conn.readable).arrayBuffer());
+      stream.destroy();
+      return Buffer.from(received);
+    };
+    const node = fromHex(x11.request.cookie);
+    const more = Buffer.from("more");
+    assert.deepEqual(
+      await talk(Buffer.concat([setup("l", node), more])),
+      Buffer.concat([setup("l", fromHex(cookie)), more]),
+    );
+    assert.deepEqual(told, []);
+    assert.equal((await talk(setup("l", swap.fake))).length, 0);
+    assert.match(told.join(), /turned away: It does not have the cookie/);
+  }));
+
+Deno.test("a display that is not there is told when a program wants it", async () => {
+  const told: string[] = [];
+  await withXauth(":48123", async () => {
+    const x11 = await X11Forwarding.prepare({
+      display: ":48123",
+      trusted: true,
+      timeoutMs: 0,
+      notify: (text) => told.push(text),
+    });
+    await assert.rejects(x11.connect());
+  });
+  assert.match(told.join(), /could not be shown: the display :48123 cannot be reached/);
 });
