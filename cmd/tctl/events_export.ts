@@ -15,10 +15,9 @@ const PROGRESS_MS = 100;
 export const command: CommandSpec = {
   name: "events export",
   summary: "write audit events as JSON lines",
-  description:
-    "Writes audit events to stdout or to the end of a file, one JSON object a line, in\n" +
-    "the order in which they arrived. At its end it says with which --cursor the next\n" +
-    "export goes on, so that each event is exported once.",
+  description: "Writes audit events to stdout or to the end of a file, one JSON object a\n" +
+    "line, in the order in which they arrived. At its end it says with which\n" +
+    "--cursor the next export goes on, so that each event is exported once.",
   options: [
     ...rangeOptions,
     ...filterOptions,

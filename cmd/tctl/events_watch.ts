@@ -15,9 +15,8 @@ const POLL_MS = 500;
 export const command: CommandSpec = {
   name: "events watch",
   summary: "follow the audit log",
-  description:
-    "Prints audit events as they arrive, until Ctrl-C. When the auth server is away, it\n" +
-    "waits for it and goes on where it was.",
+  description: "Prints audit events as they arrive, until Ctrl-C. While the auth server is\n" +
+    "away, it waits, and then goes on where it was.",
   options: [...filterOptions, { ...formatOption, description: "how to print: text or json" }],
   notes: "With --format=json, one event a line.",
   examples: [

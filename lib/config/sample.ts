@@ -22,6 +22,13 @@ teleport:
   auth_servers:
     - 127.0.0.1:3025
 
+  # Audit events are kept in data_dir. Further places that they go to, which get what they missed:
+  # storage:
+  #   audit_events_uri:
+  #     - "file:///srv/audit"
+  #     - "stdout://"
+  #     - {uri: "https://siem.example.com/ingest", token_file: /etc/teleport/siem.token}
+
   log:
     output: stderr # stderr, stdout or the path of a file
     severity: INFO # DEBUG, INFO, WARN or ERROR
@@ -42,6 +49,9 @@ auth_service:
   client_idle_timeout: never
   # Ends sessions when the user's certificate expires.
   disconnect_expired_cert: no
+  # A host that is out of touch for so long ends the sessions of users whose number of connections
+  # a role limits.
+  session_control_timeout: 2m
   # Who records sessions: node, proxy (for hosts that are no nodes, too), or off. With node-sync and
   # proxy-sync, recordings reach this server while the session runs, which ends when they cannot.
   session_recording: node

@@ -269,3 +269,46 @@ Deno.test("what a crash tore does not keep the rest from a receiver", () =>
     await server.shutdown();
     assert.deepEqual(received.flatMap((each) => each.users), ["u0", "u1"]);
   }));
+
+Deno.test("HttpDestination trusts a receiver whose certificate its authority has signed, no other", () =>
+  inDirectory(async ({ directory, log, start }) => {
+    const [key, cert] = [`${directory}/key.pem`, `${directory}/cert.pem`];
+    const { success } = await new Deno.Command("openssl", {
+      args: [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+        ...["-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=localhost"],
+        ...["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE"],
+      ],
+      stderr: "null",
+    }).output();
+    assert.ok(success);
+    const received: string[] = [];
+    const done = Promise.withResolvers<void>();
+    const server = Deno.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      key: Deno.readTextFileSync(key),
+      cert: Deno.readTextFileSync(cert),
+      onListen() {},
+    }, async (request) => {
+      received.push(await request.text());
+      done.resolve();
+      return new Response(null, { status: 204 });
+    });
+    const url = `https://localhost:${server.addr.port}/`;
+    log.write([event(0)]);
+    const chunk = {
+      file: "x",
+      offset: 0,
+      bytes: new TextEncoder().encode(`${JSON.stringify(event(1))}\n`),
+    };
+    const stranger = new HttpDestination({ url });
+    await assert.rejects(stranger.deliver(chunk, new AbortController().signal));
+    stranger.close();
+    assert.deepEqual(received, []);
+    const forwarder = start(new HttpDestination({ url, caFile: cert }));
+    await done.promise;
+    await forwarder.close();
+    await server.shutdown();
+    assert.deepEqual(users(received.join("")), ["u0"]);
+  }));
