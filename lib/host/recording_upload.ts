@@ -25,11 +25,18 @@ export interface RecordingUploadOptions {
   readonly paceMs?: number;
 }
 
-/** This much of a running session's recording is sent at once. */
-const EAGER_BYTES = 256 * 1024;
+/**
+ * Bytes a second that are sent while little waits: the way to auth costs the thread that serves
+ * sessions up to 40 ms a megabyte, and nobody is in a hurry.
+ */
+const CALM_RATE = 2 * 1024 * 1024;
+/** What waits shall be at auth within about so long, in seconds: much of it is sent faster. */
+const BACKLOG_S = 300;
+/** While a session prints in bulk it has the host to itself, until so much of its recording waits. */
+const BACKLOG_BYTES = 64 * 1024 * 1024;
 /** With many sessions each is sent less often: a host may make so many calls a second. */
 const SHARE_MS = 20;
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 200;
 const HASH_SLICE = 256 * 1024;
 
 /** What is known of one recording's way to auth. Times are of performance.now(). */
@@ -50,9 +57,13 @@ export class RecordingUpload {
   readonly #progress = new Map<string, Progress>();
   readonly #log = log("recording-upload");
   readonly #busy = new Set<Promise<void>>();
-  readonly #timer: number;
+  /** Runs while there is something to send. */
+  #timer: number | undefined;
   readonly #offChange: () => void;
   #awayBackoff = new Backoff({ minMs: 250, maxMs: 10_000 });
+  /** The rate allows nothing before then. */
+  #nextSendAt = 0;
+  #isClosing = false;
   /** Set while auth is away. */
   #waiting: Promise<void> | undefined;
 
@@ -63,9 +74,8 @@ export class RecordingUpload {
   /** Begins to send at once. */
   constructor(options: RecordingUploadOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
     this.#offChange = options.spool.onChange((recording) => this.#changed(recording));
-    this.#look();
+    for (const recording of options.spool.recordings) this.#changed(recording);
   }
 
   /**
@@ -74,26 +84,33 @@ export class RecordingUpload {
    */
   async close(o: { drainMs: number }): Promise<void> {
     const until = performance.now() + o.drainMs;
+    this.#isClosing = true;
     const hasEnded = () => this.#options.spool.recordings.some(({ ended }) => ended);
     while (hasEnded() && !this.#waiting && performance.now() < until) {
       this.#look();
       await sleep(20);
     }
-    clearInterval(this.#timer);
     this.#offChange();
+    clearInterval(this.#timer);
     this.#stop.abort(new ConnectionProblem("the upload of recordings was stopped"));
     await Promise.all([...this.#busy, this.#waiting]);
   }
 
   #changed(recording: SpooledRecording): void {
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY_MS);
     const sent = this.#progress.get(recording.sid)?.sent ?? recording.size;
-    if (recording.ended || recording.size - sent >= EAGER_BYTES) this.#look();
+    if (recording.ended || recording.size - sent >= BACKLOG_BYTES) this.#look();
   }
 
   #look(): void {
     if (this.#stop.signal.aborted || this.#waiting) return;
+    if (this.#options.spool.count === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
     const now = performance.now();
     for (const recording of this.#options.spool.recordings) {
+      if (now < this.#nextSendAt && !this.#isClosing) return;
       if (this.#busy.size >= (this.#options.concurrency ?? 10)) return;
       const progress = this.#progressOf(recording, now);
       if (!progress.isBusy && isDue(recording, progress, now)) this.#begin(recording, progress);
@@ -139,6 +156,7 @@ export class RecordingUpload {
     const sent = progress.sent ??= (await remote.state(sid)).size;
     if (sent < size) {
       const chunk = await readAt(file, sent, Math.min(size - sent, RECORDING_CHUNK_BYTES));
+      this.#spend(chunk.length);
       progress.sent = (await remote.append(sid, sent, chunk)).size;
       progress.paceAt = performance.now() + this.#paceMs;
     } else if (ended) {
@@ -156,6 +174,11 @@ export class RecordingUpload {
     }
     progress.backoff.reset();
     this.#awayBackoff.reset();
+  }
+
+  #spend(bytes: number): void {
+    const rate = Math.max(CALM_RATE, this.#options.spool.bytes / BACKLOG_S);
+    this.#nextSendAt = Math.max(performance.now(), this.#nextSendAt) + bytes / rate * 1000;
   }
 
   async #failed(recording: SpooledRecording, progress: Progress, error: unknown): Promise<void> {
@@ -199,7 +222,7 @@ function isDue({ size, ended }: SpooledRecording, progress: Progress, now: numbe
   if (now < progress.retryAt) return false;
   if (ended || progress.sent === undefined) return true;
   const left = size - progress.sent;
-  return left >= EAGER_BYTES || (left > 0 && now >= progress.paceAt);
+  return left >= BACKLOG_BYTES || (left > 0 && now >= progress.paceAt);
 }
 
 async function hashOf(file: Deno.FsFile, size: number): Promise<string> {

@@ -10,6 +10,19 @@ import { EPOLLIN, EPOLLOUT, type Poller, poller as defaultPoller, type Watch } f
 
 /** As much as a pipe holds by default. */
 const CHUNK = 64 * 1024;
+/** From so many bytes at once on, more is taken to be under way. */
+const BULK = 1024;
+/** For how long bulk may come together, in milliseconds. */
+const GATHER_MS = 1;
+
+export interface FdReadableOptions {
+  /**
+   * Lets bulk come together before it is read: a terminal is read in pieces of 4 KiB, and a reader
+   * that is as fast as the writer would be woken for each. What is short is never waited for.
+   */
+  readonly gather?: boolean;
+  readonly poller?: Poller;
+}
 
 /**
  * Reads a non-blocking descriptor and owns it. The end of the stream is the end of the file, or
@@ -19,12 +32,17 @@ export class FdReadable extends Readable {
   readonly #fd: number;
   readonly #watch: Watch;
   #scratch = Buffer.allocUnsafeSlow(CHUNK);
+  readonly #gathers: boolean;
   #armed = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The consumer has asked for more during the rest. */
+  #wanted = false;
   #bytesRead = 0;
 
-  constructor(fd: number, poller: Poller = defaultPoller) {
+  constructor(fd: number, { gather = false, poller = defaultPoller }: FdReadableOptions = {}) {
     super({ highWaterMark: CHUNK });
     this.#fd = fd;
+    this.#gathers = gather;
     this.#watch = poller.watch(fd, () => {
       this.#armed = false;
       this.#readOnce();
@@ -37,10 +55,12 @@ export class FdReadable extends Readable {
   }
 
   override _read(): void {
-    if (!this.#armed) this.#readOnce();
+    if (this.#timer !== undefined) this.#wanted = true;
+    else if (!this.#armed) this.#readOnce();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    clearTimeout(this.#timer);
     this.#watch.remove();
     closeFd(this.#fd);
     done(error);
@@ -74,9 +94,18 @@ export class FdReadable extends Readable {
       return;
     }
     this.#bytesRead += length;
+    if (this.#gathers && !ended && length >= BULK && length < CHUNK) this.#rest();
     // push() leads to the next _read() when the consumer wants more.
     if (length > 0) this.push(this.#take(length));
     if (ended) this.push(null);
+  }
+
+  #rest(): void {
+    this.#wanted = false;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#wanted) this.#readOnce();
+    }, GATHER_MS);
   }
 
   #take(length: number): Buffer {

@@ -93,7 +93,7 @@ export class Pty {
     this.path = path;
     // Its own descriptor, so that each stream can end without the other.
     const second = check(libc().fcntl(master, F_DUPFD_CLOEXEC, 3n), "fcntl");
-    this.output = new FdReadable(master);
+    this.output = new FdReadable(master, { gather: true });
     this.input = new FdWritable(second);
   }
 

@@ -187,6 +187,20 @@ Deno.test("a reader that stops holds the program back, and loses nothing", async
   await child.end();
 });
 
+Deno.test("bulk reaches a reader that stops and goes on, whole and in order", async () => {
+  await using screen = new Screen(sh("stty -opost; seq 1 200000"));
+  let pieces = 0;
+  screen.pty.output.on("data", () => {
+    // After the piece, at once, and while more comes together.
+    if (++pieces % 3 === 0) screen.pty.output.pause();
+    if (pieces % 6 === 0) queueMicrotask(() => screen.pty.output.resume());
+    else setTimeout(() => screen.pty.output.resume(), pieces % 4);
+  });
+  await screen.ended();
+  const expected = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join("");
+  assert.ok(screen.text === expected, `${screen.text.length} of ${expected.length} characters`);
+});
+
 Deno.test("much input reaches a slow program whole", async () => {
   await using screen = new Screen(
     sh("stty raw -echo; echo on; sleep 0.2; head -c 1000000 | cksum"),
