@@ -55,6 +55,13 @@ export class RecordingSpool {
     return [...this.#recordings.values()];
   }
 
+  /** Of all of them, whether they were sent or not. */
+  get bytes(): number {
+    let sum = 0;
+    for (const { size } of this.#recordings.values()) sum += size;
+    return sum;
+  }
+
   get count(): number {
     return this.#recordings.size;
   }
