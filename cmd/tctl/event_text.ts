@@ -17,12 +17,11 @@ function whatOf(event: StoredEvent, fields: Record<string, unknown>): string {
   return parts.join(" ").replaceAll("\n", " ");
 }
 
-/** "root@db-1". */
-function placeOf(
-  { login, server_hostname, reported_hostname, server_id }: Record<string, unknown>,
-) {
-  const host = [server_hostname, reported_hostname, server_id].map(textOf).find((t) => t !== "") ??
-    "";
+/** "root@db-1". Where a session leads comes before the proxy that reports it. */
+function placeOf(fields: Record<string, unknown>): string {
+  const { login, target_hostname, server_hostname, reported_hostname, server_id } = fields;
+  const host = [target_hostname, server_hostname, reported_hostname, server_id].map(textOf)
+    .find((text) => text !== "") ?? "";
   const who = textOf(login);
   return who === "" ? host : host === "" ? who : `${who}@${host}`;
 }

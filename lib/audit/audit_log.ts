@@ -2,6 +2,7 @@
  * The auth server's audit log: stamps events, checks what hosts claim, and recognises what was
  * delivered before.
  */
+import { sleep } from "../base/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -29,6 +30,9 @@ export const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
 /** How soon our own events are on stable storage, milliseconds. */
 const SYNC_DELAY_MS = 500;
+/** How often, and after how many milliseconds each, a session's end asks whether it is known. */
+const END_TRIES = 120;
+const END_RETRY_MS = 5_000;
 /** Of the log, at a start, so much is remembered; what is older is in its index. */
 const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
@@ -67,6 +71,7 @@ export class AuditLog implements AuditEmitter {
   readonly #recent = new RecentEvents();
   readonly #sequences = new HostSequences();
   readonly #ends = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
   #describe: (host: ReportingHost) => HostFacts | undefined = () => undefined;
   #syncTimer: number | undefined;
   #failed = 0;
@@ -98,7 +103,7 @@ export class AuditLog implements AuditEmitter {
       ...Object.fromEntries(own),
       uid: event.event === "session.end" ? sessionEndUid(event.sid) : uuid(),
       time: this.#now(),
-      ei: event.ei ?? (event.event === "session.end" ? LAST_INDEX : 0),
+      ei: event.ei ?? (isLast(event) ? LAST_INDEX : 0),
     } as StoredEvent;
     if (stored.event !== "session.end") return this.#store(stored);
     const ending = this.#storeEnd(stored).finally(() => this.#ends.delete(ending));
@@ -117,7 +122,9 @@ export class AuditLog implements AuditEmitter {
     const checked = events.map((event) => this.#check(host, event));
     const facts = this.#describe(host);
     const arrived = checked.map((each) =>
-      typeof each === "string" ? each : { event: stamp(each, facts), isDoubtful: false }
+      typeof each === "string"
+        ? each
+        : { event: this.#withTarget(stamp(each, facts)), isDoubtful: false }
     );
     const answer = await this.#ask(host, events, arrived);
     // From here on nothing waits: what one batch sees, another has written.
@@ -147,6 +154,7 @@ export class AuditLog implements AuditEmitter {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#ends);
     clearTimeout(this.#syncTimer);
     await this.#sink.sync().catch((e) => logger.error("cannot sync the audit log", { error: e }));
@@ -176,6 +184,16 @@ export class AuditLog implements AuditEmitter {
     } as StoredEvent;
     if (stored.event === "session.end") stored.uid = sessionEndUid(stored.sid);
     return stored;
+  }
+
+  /** Where a proxy says that a session leads: a node is called as it has announced itself. */
+  #withTarget(event: StoredEvent): StoredEvent {
+    const { target_id } = event as { target_id?: string };
+    const facts = target_id === undefined
+      ? undefined
+      : this.#describe({ kind: "node", hostId: target_id });
+    if (facts === undefined) return event;
+    return { ...event, target_hostname: facts.hostname, target_addr: facts.addr } as StoredEvent;
   }
 
   /** Asks the history for what is not remembered; marks the events that may be known to it. */
@@ -243,10 +261,20 @@ export class AuditLog implements AuditEmitter {
     Deno.unrefTimer(this.#syncTimer);
   }
 
-  /** Unless somebody has said it already. */
+  /** Unless somebody has said it already. While that is not known, it waits. */
   async #storeEnd(event: StoredEvent): Promise<void> {
-    const answer = await this.#history?.lookUp({ uids: [event.uid], sids: [], streams: [] })
-      .catch(() => undefined);
+    const question = { uids: [event.uid], sids: [], streams: [] };
+    let answer: HistoryAnswer | undefined;
+    for (let tries = 0; tries < END_TRIES; tries++) {
+      try {
+        answer = await this.#history?.lookUp(question);
+        break;
+      } catch (e) {
+        logger.debug("the end of a session waits", { sid: sidOf(event), error: messageOf(e) });
+        await sleep(END_RETRY_MS, this.#closing.signal).catch(() => {});
+        if (this.#closing.signal.aborted) break;
+      }
+    }
     if (!this.#isKnown({ event, isDoubtful: true }, answer)) this.#store(event);
   }
 
@@ -305,6 +333,10 @@ function stamp(event: StoredEvent, facts: HostFacts | undefined): StoredEvent {
       server_labels: facts.labels,
     };
   return { ...rest, namespace: "default", ...server } as StoredEvent;
+}
+
+function isLast({ event }: AuditEvent): boolean {
+  return event === "session.end" || event === "session.upload";
 }
 
 function sidOf(event: StoredEvent): string | undefined {

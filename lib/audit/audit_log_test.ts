@@ -412,3 +412,43 @@ Deno.test("no gap is reported without a loss: repeats, refusals, other hosts, a 
   assert.deepEqual(gapsOf(sink), []);
   await log.close();
 });
+
+Deno.test("the end of a session that auth reports waits until it is known whether it was said", async () => {
+  const { sink, history, restart } = withHistory();
+  await restart().emitFromHost(HOST, [sessionEnd()]);
+  history.away = true;
+  const log = restart();
+  log.emit(sessionEnd() as never);
+  log.emit({ event: "session.upload", code: "T2005I", sid: SID, url: "file:///x" });
+  assert.deepEqual(sink.events.map(({ event, ei }) => [event, ei]), [
+    ["session.end", 0],
+    ["session.upload", 2 ** 31 - 1],
+  ]);
+  // What nobody can tell at the end of the daemon is said rather than lost.
+  log.emit(sessionEnd({ sid: OTHER }) as never);
+  await log.close();
+  assert.equal(sink.events.filter((e) => e.event === "session.end").length, 3);
+});
+
+Deno.test("a proxy's word for where a session leads is replaced where a node is meant", async () => {
+  const { sink, log } = setUp();
+  log.describeHosts(({ kind, hostId }) =>
+    kind === "node" && hostId === OTHER
+      ? { hostname: "db-1", addr: "198.51.100.7:3022", labels: {} }
+      : undefined
+  );
+  const claims = { target_hostname: "bank", target_addr: "192.0.2.1:22" };
+  await log.emitFromHost({ kind: "proxy", hostId: HOST.hostId }, [
+    exec({ ...claims, target_id: OTHER }),
+    exec(claims),
+  ]);
+  const targets = sink.events.map((e) => {
+    const { target_hostname, target_addr } = e as {
+      target_hostname?: string;
+      target_addr?: string;
+    };
+    return [target_hostname, target_addr];
+  });
+  assert.deepEqual(targets, [["db-1", "198.51.100.7:3022"], ["bank", "192.0.2.1:22"]]);
+  await log.close();
+});

@@ -277,14 +277,14 @@ function parseEvent(line: string): StoredEvent | undefined {
 function insert(lines: readonly Line[], file: number): InStatement {
   const rows = lines.map(({ event, offset, length }) => {
     const fields = event as unknown as Record<string, unknown>;
-    const { user, sid, server_id, server_hostname, reported_by } = fields;
+    const { user, sid, server_id, server_hostname, target_hostname, reported_by } = fields;
     return [
       Date.parse(event.time),
       event.event,
       textOrNull(user),
       textOrNull(sid),
       textOrNull(server_id),
-      textOrNull(server_hostname),
+      textOrNull(target_hostname ?? server_hostname),
       event.reported_service === "node" ? textOrNull(reported_by) : null,
       event.uid,
       file,
