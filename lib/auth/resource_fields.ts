@@ -19,6 +19,7 @@ export function resourceFields(
     name,
     updated_by: by,
     expires,
-    ttl: formatDuration(ttlMs < 1000 ? ttlMs : Math.floor(ttlMs / 1000) * 1000),
+    // The moments that have passed since it was set do not count.
+    ttl: formatDuration(Math.round(ttlMs / 1000) * 1000),
   };
 }
