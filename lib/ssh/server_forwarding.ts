@@ -27,7 +27,7 @@ export interface ForwardingHandlers {
   /** Listens; resolves with the port that is bound. Throws to refuse: the client is told no more. */
   tcpipForward?(bind: ForwardBind): Promise<number>;
   /** `bind` has the port that was bound. False when there is no such listener. */
-  cancelTcpipForward?(bind: ForwardBind): boolean;
+  cancelTcpipForward?(bind: ForwardBind): boolean | Promise<boolean>;
   /** Told of a forwarding of a kind that is not served, e.g. of a Unix socket, and refused. */
   unknownForward?(type: string, target: string): void;
   /** Called whenever bytes of a forwarded connection come or go. */
@@ -68,7 +68,7 @@ export class ServerForwarding {
         return this.#forward(readBind(fields));
       case "cancel-tcpip-forward": {
         const bind = readBind(fields);
-        return bind !== undefined && (this.#handlers.cancelTcpipForward?.(bind) ?? false);
+        return bind ? this.#handlers.cancelTcpipForward?.(bind) ?? false : false;
       }
       case "streamlocal-forward@openssh.com":
         this.#unknown(name, fields.utf8());

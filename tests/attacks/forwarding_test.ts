@@ -71,7 +71,7 @@ Deno.test("forwarding gives no more than it is to give", async (t) => {
   await t.step("attack 38: the node listens on loopback, whatever is asked for", async () => {
     for (const bind of ["0.0.0.0:", "*:", ":", "[::]:", ""]) {
       const port = freePort();
-      const result = await mint.ssh(key, [`cat /proc/net/tcp /proc/net/tcp6`], {
+      const result = await mint.ssh(key, ["cat /proc/net/tcp*"], {
         login: owner.name,
         flags: ["-o", "ExitOnForwardFailure=yes", "-R", `${bind}${port}:127.0.0.1:1`],
       });

@@ -9,6 +9,7 @@ import { connStream, dialTcp } from "../../ssh/stream.ts";
 import { umask } from "../os/fs.ts";
 import { libc } from "../os/libc.ts";
 import { role, TestNode } from "../service/test_node.ts";
+import { families } from "./test_loopback.ts";
 
 // Loaded for the life of the process, so not within a test.
 libc();
@@ -196,7 +197,7 @@ test("the node listens for its client, as long as it is there", async () => {
     (stream) => stream.on("data", (chunk) => stream.write(chunk)).on("end", () => stream.end()),
   );
   const { port } = forward;
-  for (const host of ["127.0.0.1", "::1"]) {
+  for (const host of families) {
     assert.equal(await ask(await dialTcp({ host, port }), host), host);
   }
   await assert.rejects(
@@ -207,12 +208,19 @@ test("the node listens for its client, as long as it is there", async () => {
   await assert.rejects(dialTcp({ host: "127.0.0.1", port }), /refused/);
   const again = await client.ssh.requestTcpipForward({ host: "localhost", port }, () => {});
   assert.equal(again.port, port);
+  // Said in one breath.
+  const [, third] = await Promise.all([
+    again.cancel(),
+    client.ssh.requestTcpipForward({ host: "localhost", port }, () => {}),
+  ]);
+  assert.equal(third.port, port);
   await client[Symbol.asyncDispose]();
   await gone(() => dialTcp({ host: "127.0.0.1", port }));
-  const events = await node.events("port", 3);
+  const events = await node.events("port", 4);
   assert.deepEqual(events.map((e) => [e.success, e.addr, e.direction]), [
     [true, `127.0.0.1:${port}`, "remote"],
     [false, `127.0.0.1:${port}`, "remote"],
+    [true, `127.0.0.1:${port}`, "remote"],
     [true, `127.0.0.1:${port}`, "remote"],
   ]);
 });

@@ -22,6 +22,7 @@ const TRIES = 16;
 export class LoopbackListener {
   readonly port: number;
   readonly #listeners: Deno.TcpListener[];
+  readonly #accepting: Promise<unknown>;
 
   /**
    * @throws Deno.errors.AddrInUse when the port is taken in any of the families: whoever has it in
@@ -45,17 +46,22 @@ export class LoopbackListener {
   ) {
     this.#listeners = listeners;
     this.port = listeners[0]!.addr.port;
-    for (const listener of listeners) {
-      acceptAll(listener, (stream, { remote }) => {
-        // Told by "close"; until it is relayed nobody else listens.
-        stream.on("error", () => {});
-        onConnection(stream, remote as Deno.NetAddr);
-      });
-    }
+    this.#accepting = Promise.all(
+      listeners.map((listener) =>
+        acceptAll(listener, (stream, { remote }) => {
+          // Told by "close"; until it is relayed nobody else listens.
+          stream.on("error", () => {});
+          onConnection(stream, remote as Deno.NetAddr);
+        })
+      ),
+    );
   }
 
-  close(): void {
+  /** Resolves when the port is free again. */
+  async close(): Promise<void> {
     for (const listener of this.#listeners.splice(0)) listener.close();
+    // The system goes on listening until the accepting that is under way has ended.
+    await this.#accepting;
   }
 }
 

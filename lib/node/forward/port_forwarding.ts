@@ -85,10 +85,11 @@ export class PortForwarding {
   }
 
   /** Connections that were made go on. False when there is no such listener. */
-  cancel(bind: ForwardBind): boolean {
+  async cancel(bind: ForwardBind): Promise<boolean> {
     const listener = this.#listeners.get(keyOf(bind));
-    listener?.close();
-    return this.#listeners.delete(keyOf(bind));
+    this.#listeners.delete(keyOf(bind));
+    await listener?.close();
+    return listener !== undefined;
   }
 
   /** What lib/ssh refuses by itself. */

@@ -82,7 +82,7 @@ export class X11Display {
 
   /** Listens no more, and takes the cookie back. Never throws. */
   async close(): Promise<void> {
-    this.#listener.close();
+    await this.#listener.close();
     const authorizing = this.#authorizing;
     this.#authorizing = undefined;
     if (!authorizing) return;
