@@ -214,6 +214,7 @@ async function runOnMany(
       connect: () => openNode(access, target),
     })),
     command,
+    env: access.options.setEnv,
     stdout: outputStream(Deno.stdout),
     stderr: outputStream(Deno.stderr),
     statusOfError: transportStatusOf,

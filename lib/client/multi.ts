@@ -14,6 +14,8 @@ export interface MultiNode {
 export interface MultiOptions {
   nodes: readonly MultiNode[];
   command: string;
+  /** Variables that the command is to have, as far as the nodes take them. */
+  env?: Record<string, string> | undefined;
   stdout: Writable;
   stderr: Writable;
   /** The status of an error that kept the command from running. */
@@ -59,8 +61,14 @@ async function runOn(node: MultiNode, options: MultiOptions): Promise<MultiResul
     const stdout = prefixed(options.stdout, name);
     const stderr = prefixed(options.stderr, name);
     try {
-      const { command } = options;
-      const exit = await runSession(client, { command, stdin: undefined, stdout, stderr });
+      const { command, env } = options;
+      const exit = await runSession(client, {
+        command,
+        ...(env ? { env } : {}),
+        stdin: undefined,
+        stdout,
+        stderr,
+      });
       await Promise.all([finish(stdout), finish(stderr)]);
       const status = statusOf(exit);
       return status === 0 ? { name, status } : { name, status, reason: describe(exit) };

@@ -288,6 +288,15 @@ Deno.test("tsh ssh forwards", async (t) => {
     assert.match(many.stderr, /match 2 nodes \(node-\d, node-\d\), and forwarding needs one/);
   });
 
+  await t.step("SetEnv sets what nodes take, on all that labels match", async () => {
+    const flags = ["-o", 'SetEnv=LC_FORWARDED="two words" PATH=/nowhere'];
+    const set = await joe.tsh(["ssh", ...flags, "root@env=test", "echo $LC_FORWARDED"]);
+    assert.deepEqual(set.stdout.trim().split("\n").sort(), [
+      "[node-1] two words",
+      "[node-2] two words",
+    ]);
+  });
+
   await t.step("without a role for it nothing is forwarded, and why is said", async () => {
     const ann = await cluster.personWith("ann", "nothing");
     await using agent = await SshAgent.start(cluster.dir);
