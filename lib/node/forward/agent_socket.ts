@@ -57,6 +57,7 @@ export class AgentSockets {
       listener?.close();
       listener = undefined;
       removeQuietly(directory);
+      this.#removeBaseIfEmpty();
     };
     try {
       const path = `${directory}/${SOCKET}`;
@@ -86,10 +87,20 @@ export class AgentSockets {
         if (!isDirectory || !DIRECTORY.test(name) || bound.has(`${directory}/${SOCKET}`)) continue;
         removeQuietly(directory);
       }
+      this.#removeBaseIfEmpty();
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) {
         log("node").warn("Old agent sockets were not removed", { directory: base, error });
       }
+    }
+  }
+
+  /** A host that comes no more leaves nothing. */
+  #removeBaseIfEmpty(): void {
+    try {
+      Deno.removeSync(this.#base.at(-1)!);
+    } catch {
+      // There are others in it, or it is gone.
     }
   }
 

@@ -80,9 +80,13 @@ test("42: only the session's user reaches its agent, and nobody can replace it",
     assert.equal(can(uid, 'ls "$1/.."', directory), false);
   }
   assert.equal(can(stranger, 'chmod 777 "$1"', path), false);
+  const another = sockets.open(user, (stream) => stream.destroy());
   socket.close();
   socket.close();
   assert.throws(() => Deno.lstatSync(directory), Deno.errors.NotFound);
+  assert.ok(Deno.lstatSync(another.path).isSocket);
+  another.close();
+  assert.deepEqual([...Deno.readDirSync(`${tmp.dir}/a`)], []);
 });
 
 test("what a killed daemon has left is removed, what is in use is not", () => {
