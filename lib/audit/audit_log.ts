@@ -113,12 +113,13 @@ export class AuditLog implements AuditEmitter {
   /**
    * Events from a node or a proxy. Resolves when all that are not rejected are on stable storage.
    * @throws when the disk does not take them, or it is not known yet what was stored before: the
-   * host keeps them and sends again
+   * host keeps them and sends again; BadParameter for what no host of ours sends
    */
   async emitFromHost(host: ReportingHost, events: readonly unknown[]): Promise<EmitResult> {
     const rejected: EmitResult["rejected"] = [];
     const reject = (index: number, uid: unknown, reason: string) =>
       rejected.push({ index, reason, ...(typeof uid === "string" ? { uid } : {}) });
+    const unknownStreams = this.#sequences.unknownOf(host, events);
     const checked = events.map((event) => this.#check(host, event));
     const facts = this.#describe(host);
     const arrived = checked.map((each) =>
@@ -126,7 +127,7 @@ export class AuditLog implements AuditEmitter {
         ? each
         : { event: this.#withTarget(stamp(each, facts)), isDoubtful: false }
     );
-    const answer = await this.#ask(host, events, arrived);
+    const answer = await this.#ask(arrived, unknownStreams);
     // From here on nothing waits: what one batch sees, another has written.
     const gaps = this.#sequences.follow(host, events, answer);
     for (const gap of gaps) this.#storeGap(host, gap);
@@ -198,9 +199,8 @@ export class AuditLog implements AuditEmitter {
 
   /** Asks the history for what is not remembered; marks the events that may be known to it. */
   async #ask(
-    host: ReportingHost,
-    events: readonly unknown[],
     arrived: readonly (Arrived | string)[],
+    streams: HistoryQuestion["streams"],
   ): Promise<HistoryAnswer | undefined> {
     if (this.#history === undefined) return undefined;
     const uids = new Set<string>();
@@ -216,7 +216,7 @@ export class AuditLog implements AuditEmitter {
     const question: HistoryQuestion = {
       uids: [...uids],
       sids: [...sids],
-      streams: this.#sequences.unknownOf(host, events),
+      streams,
     };
     if (Object.values(question).every((list) => list.length === 0)) return undefined;
     return await this.#history.lookUp(question);

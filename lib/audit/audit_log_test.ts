@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { FakeClock } from "../base/clock.ts";
-import { ConnectionProblem } from "../base/errors.ts";
+import { BadParameter, ConnectionProblem } from "../base/errors.ts";
 import { timeUuid } from "../base/ids.ts";
 import { configureLog } from "../base/log.ts";
 import { sessionEndUid } from "./session_end.ts";
@@ -450,5 +450,14 @@ Deno.test("a proxy's word for where a session leads is replaced where a node is 
     return [target_hostname, target_addr];
   });
   assert.deepEqual(targets, [["db-1", "198.51.100.7:3022"], ["bank", "192.0.2.1:22"]]);
+  await log.close();
+});
+
+Deno.test("a batch of very many spools is refused before it costs anything", async () => {
+  const { sink, history, restart } = withHistory();
+  const log = restart();
+  const batch = Array.from({ length: 500 }, (_, i) => numbered(timeUuid(i), 1)).flat();
+  await assert.rejects(log.emitFromHost(HOST, batch), BadParameter);
+  assert.deepEqual([sink.events, history.asked], [[], []]);
   await log.close();
 });

@@ -1,4 +1,5 @@
 /** How far the numbers of each host's events went, and where one is missing. */
+import { BadParameter } from "../base/errors.ts";
 import { isUuid, timeOfUuid } from "../base/ids.ts";
 import { log } from "../base/log.ts";
 import type { StoredEvent } from "./events.ts";
@@ -18,6 +19,8 @@ interface Host {
 
 /** Spools that are remembered; the index knows the others. */
 const MAX_STREAMS = 50_000;
+/** A spool that was removed and made anew within one batch is two. */
+const MAX_STREAMS_AT_ONCE = 8;
 
 export class HostSequences {
   /** "<host id> <stream>" → the last number. */
@@ -41,12 +44,18 @@ export class HostSequences {
     return reported_seq !== undefined && last !== undefined && reported_seq > last;
   }
 
-  /** Streams of these events of which nothing is known here. */
+  /**
+   * Streams of these events of which nothing is known here.
+   * @throws BadParameter for more streams than an honest host can have at one time
+   */
   unknownOf(
     { hostId }: Host,
     events: readonly unknown[],
   ): { host: string; stream: string }[] {
     const streams = new Set(events.flatMap((event) => numberOf(event)?.stream ?? []));
+    if (streams.size > MAX_STREAMS_AT_ONCE) {
+      throw new BadParameter(`these events are of ${streams.size} spools: a host has one`);
+    }
     return [...streams].filter((stream) => !this.#last.has(`${hostId} ${stream}`))
       .map((stream) => ({ host: hostId, stream }));
   }
