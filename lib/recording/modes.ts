@@ -34,12 +34,18 @@ export class ModeScanner {
   #private = new Map<number, boolean>();
   #ansi = new Map<number, boolean>();
   #screen: { mode: number; on: boolean } | undefined;
+  #isFullScreen = false;
   #wasReset = false;
   #region = "";
   #keypad = "";
   #charsets = new Map<string, string>();
   #title = "";
   #cursorStyle = "";
+
+  /** The alternate screen is shown. */
+  get isFullScreen(): boolean {
+    return this.#isFullScreen;
+  }
 
   /** No sequence is half read. */
   get isGround(): boolean {
@@ -67,6 +73,7 @@ export class ModeScanner {
     copy.#private = new Map(this.#private);
     copy.#ansi = new Map(this.#ansi);
     copy.#screen = this.#screen;
+    copy.#isFullScreen = this.#isFullScreen;
     copy.#wasReset = this.#wasReset;
     copy.#region = this.#region;
     copy.#keypad = this.#keypad;
@@ -205,9 +212,14 @@ export class ModeScanner {
       if (!/^\d{1,5}$/.test(number)) continue;
       const mode = Number(number);
       if (!isPrivate) set(this.#ansi, mode, on);
-      else if (SCREEN_MODES.has(mode)) this.#screen = { mode, on };
+      else if (SCREEN_MODES.has(mode)) this.#setScreen(mode, on);
       else if (!PASSING_MODES.has(mode)) set(this.#private, mode, on);
     }
+  }
+
+  #setScreen(mode: number, on: boolean): void {
+    this.#screen = { mode, on };
+    this.#isFullScreen = on;
   }
 
   #titleByte(byte: number): void {
@@ -241,6 +253,7 @@ export class ModeScanner {
     this.#keypad = "";
     this.#cursorStyle = "";
     this.#screen = undefined;
+    this.#isFullScreen = false;
     this.#wasReset = true;
   }
 }

@@ -167,7 +167,8 @@ Deno.test("much output is recorded whole, and the session waits for the recorder
     const chunk = text(line.repeat(20));
     let waited = 0;
     let total = "";
-    for (let i = 0; i < 300; i++) {
+    // More at once than may wait for the recorder.
+    for (let i = 0; i < 1_000; i++) {
       total += line.repeat(20);
       const behind = tape.output(chunk);
       if (behind) {

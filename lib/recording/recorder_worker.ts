@@ -3,6 +3,7 @@
  * screens. One for all sessions, so that an idle session costs next to nothing.
  */
 import { messageOf } from "../base/errors.ts";
+import { runInBackground } from "./background.ts";
 import { isDiskFull } from "./disk.ts";
 import type { Failure, FromWorker, Sink, ToWorker } from "./messages.ts";
 import type { RecordingMeta } from "./meta.ts";
@@ -19,6 +20,9 @@ const scope = self as unknown as {
 /** A member is closed when its oldest event is so old, in milliseconds. */
 const MEMBER_MS = 600;
 const LOOK_EVERY_MS = 100;
+
+/** Three times the weight for the threads that somebody waits for. */
+runInBackground(5);
 
 const terminal = new VirtualTerminal();
 const budget = new FoldBudget();

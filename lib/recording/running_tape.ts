@@ -36,10 +36,16 @@ const POST_BYTES = 64 * 1024;
 const FIRST_BYTES = 1024;
 /** Output within this time has one time in the recording, in seconds. */
 const SAME_TIME = 0.004;
-/** Output that the Worker, or auth, has not worked off: beyond, the session waits. */
+/**
+ * The session waits for the Worker, or for auth, when more than this is not worked off and the
+ * oldest of it is older than this, in milliseconds: a burst passes at full speed, and a kill costs
+ * the last second all the same.
+ */
 const MAX_BEHIND = 1024 * 1024;
-/** Beyond this, all sessions together wait. */
-const MAX_ALL_BEHIND = 32 * 1024 * 1024;
+const MAX_BEHIND_MS = 400;
+/** It waits in any case beyond this, and when all sessions together are beyond this. */
+const MAX_BURST = 32 * 1024 * 1024;
+const MAX_ALL_BEHIND = 64 * 1024 * 1024;
 const MAX_FREE = 16;
 /** An answer from the Worker that does not come must not hold up the end of a session for ever. */
 const END_MS = 60_000;
@@ -62,6 +68,8 @@ export class RunningTape implements Tape {
   #marks: number[] = [];
   #lastMark = -Infinity;
   #behind = 0;
+  /** When little was not worked off for the last time. */
+  #caughtUpAt = 0;
   #caughtUp: PromiseWithResolvers<void> | undefined;
   #ending: Promise<void> | undefined;
   readonly #ended = Promise.withResolvers<void>();
@@ -109,9 +117,7 @@ export class RunningTape implements Tape {
       if (this.#length >= POST_BYTES) this.#flush();
     }
     if (this.#length > 0) this.#context.touched(this.port);
-    // Who has nothing with the Worker is told of nothing by it.
-    const isBehind = this.#behind > MAX_BEHIND || (allBehind > MAX_ALL_BEHIND && this.#behind > 0);
-    if (!isBehind) return undefined;
+    if (!this.#isBehind()) return undefined;
     return (this.#caughtUp ??= Promise.withResolvers<void>()).promise;
   }
 
@@ -150,6 +156,15 @@ export class RunningTape implements Tape {
     clearTimeout(timer);
     this.#release();
     await this.#context.upload?.end();
+  }
+
+  #isBehind(): boolean {
+    // Who has nothing with the Worker is told of nothing by it.
+    if (allBehind > MAX_ALL_BEHIND && this.#behind > 0) return true;
+    if (this.#behind <= MAX_BEHIND) return false;
+    // What auth must have is not let go on as a burst.
+    if (this.#context.upload || this.#behind > MAX_BURST) return true;
+    return performance.now() - this.#caughtUpAt > MAX_BEHIND_MS;
   }
 
   #time(): number {
@@ -224,6 +239,8 @@ export class RunningTape implements Tape {
   }
 
   #setBehind(change: number): void {
+    // From here on something is not worked off.
+    if (change > 0 && this.#behind <= MAX_BEHIND / 2) this.#caughtUpAt = performance.now();
     this.#behind += change;
     allBehind += change;
     if (change < 0 && this.#behind <= MAX_BEHIND / 2) {

@@ -4,6 +4,7 @@
  * What has to be dropped because it comes faster still is searched for changes of modes: the rest
  * of it has scrolled away.
  */
+import { Buffer } from "node:buffer";
 import { ModeScanner } from "./modes.ts";
 import type { DrawnSize, VirtualTerminal } from "./virtual_terminal.ts";
 
@@ -15,6 +16,8 @@ const FOLD_EVERY_MS = 1_000;
 /** A drawing for room costs at most one part in so many of the Worker's time. */
 const FOLD_SHARE = 10;
 const TYPICAL_FOLD_MS = 10;
+/** Lines that fill the room within this time scroll away before anybody sees them drawn. */
+const BULK_MS = 1_000;
 /** Changes of the size that are kept with the output. */
 const MAX_RESIZES = 64;
 
@@ -71,6 +74,7 @@ export class Screen {
   /** Output was dropped since the last drawing. */
   #dropped = false;
   #foldedAt = -Infinity;
+  #fullAt = performance.now();
 
   constructor(size: DrawnSize, terminal: VirtualTerminal, budget: FoldBudget) {
     this.#size = size;
@@ -101,12 +105,21 @@ export class Screen {
 
   #makeRoom(bytes: number): void {
     const now = performance.now();
-    if (now - this.#foldedAt >= FOLD_EVERY_MS && this.#budget.take()) {
+    const isBulk = now - this.#fullAt < BULK_MS && !this.#isFullScreen();
+    this.#fullAt = now;
+    if (!isBulk && now - this.#foldedAt >= FOLD_EVERY_MS && this.#budget.take()) {
       this.#foldedAt = now;
       this.#fold();
     } else {
       this.#drop(Math.max(MAX_KEPT >> 1, bytes));
     }
+  }
+
+  #isFullScreen(): boolean {
+    const { buffer, byteOffset } = this.#kept;
+    const kept = Buffer.from(buffer, byteOffset, this.#length);
+    return this.#modes.isFullScreen || kept.includes("\x1b[?1049h") ||
+      kept.includes("\x1b[?1047h") || kept.includes("\x1b[?47h");
   }
 
   /** Takes the kept output over into the picture. */
