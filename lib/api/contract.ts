@@ -227,7 +227,14 @@ export const methods = {
   /** A user gets the own ones, and those that the roles let the user join. */
   "sessions.list": method<{ sessions: ActiveSession[] }>()(["admin", "user"], empty),
   /** Its host is told at once. */
-  "sessions.kill": method<Record<never, never>>()(["admin"], z.strictObject({ sid })),
+  "sessions.kill": method<Record<never, never>>()(
+    ["admin"],
+    z.strictObject({
+      sid,
+      /** For who is in it to read, and for the audit log. */
+      reason: text(500).optional(),
+    }),
+  ),
 
   /**
    * A connection of a user whose roles limit their number: a lease, to be renewed within the cluster's

@@ -88,11 +88,18 @@ export type WatchKind = "node" | "proxy" | "role" | "user" | "cert_authority" | 
  * What was known before and did not come before "init" is gone.
  *
  * The kind "session", watched by itself, gives a host the orders for its own sessions: "delete" is
- * to end one, `by` says who wants it.
+ * to end one.
  */
 export type WatchEvent =
   | { type: "put"; resource: AnyResource }
-  | { type: "delete"; kind: WatchKind | "session"; name: string; by?: string }
+  | {
+    type: "delete";
+    kind: WatchKind | "session";
+    name: string;
+    /** Of the kind "session": who wants it, and why. */
+    by?: string;
+    reason?: string;
+  }
   | { type: "init" };
 
 /** Parameters of the server's `watch.event` notification. `error` is always its last. */

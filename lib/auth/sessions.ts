@@ -83,7 +83,7 @@ export class ActiveSessions {
    *
    * @throws NotFound when no host has it, ConnectionProblem when its host cannot be told now
    */
-  kill(sid: string, by: string): void {
+  kill(sid: string, by: string, reason?: string): void {
     const found = this.#find(sid);
     if (!found) throw new NotFound(`session ${sid} is not found: it is over, or there was none`);
     const watchers = this.#watchers.get(found.key);
@@ -93,9 +93,14 @@ export class ActiveSessions {
           `to end session ${sid}: try again`,
       );
     }
-    for (const watcher of watchers) {
-      watcher.push({ type: "delete", kind: "session", name: sid, by });
-    }
+    const order: Order = {
+      type: "delete",
+      kind: "session",
+      name: sid,
+      by,
+      ...(reason === undefined ? {} : { reason }),
+    };
+    for (const watcher of watchers) watcher.push(order);
   }
 
   /** Orders for one host, until `signal` is aborted. Begins with "init". */

@@ -36,8 +36,8 @@ export function sessionsApi({ hub, activeSessions }: AuthParts): Pick<ApiService
       };
     },
 
-    "sessions.kill": ({ sid }, { caller }) => {
-      activeSessions.kill(sid, callerName(caller));
+    "sessions.kill": ({ sid, reason }, { caller }) => {
+      activeSessions.kill(sid, callerName(caller), reason);
       return {};
     },
   };

@@ -156,9 +156,9 @@ Deno.test("an order to end a session reaches its host alone, and says whose it i
       type: "init",
     }]]);
     const [first, second] = [nextOf(own), other.next()];
-    await auth.call(ADMIN, "sessions.kill", { sid: sid(1) });
+    await auth.call(ADMIN, "sessions.kill", { sid: sid(1), reason: "at noon" });
     assert.deepEqual(await first, [
-      { type: "delete", kind: "session", name: sid(1), by: "builtin-Admin" },
+      { type: "delete", kind: "session", name: sid(1), by: "builtin-Admin", reason: "at noon" },
     ]);
     stop.abort();
     assert.equal((await second).done, true);

@@ -8,8 +8,8 @@ import type { AuthConnection } from "./auth_connection.ts";
 export interface SessionReportsOptions {
   /** The sessions that run now. */
   readonly list: () => ActiveSession[];
-  /** Ends one, if it is (still) there. @param by who wants it */
-  readonly end: (sid: string, by: string) => void;
+  /** Ends one, if it is (still) there. @param by who wants it, and why if that was said */
+  readonly end: (sid: string, by: string, reason: string | undefined) => void;
   readonly auth: Pick<AuthConnection, "api" | "call">;
   /** How often they are reported although nothing changed, in milliseconds; 10 s. */
   readonly intervalMs?: number;
@@ -92,7 +92,7 @@ export class SessionReports {
         for await (const event of api.watch(["session"], { signal })) {
           if (event.type === "init") backoff.reset();
           if (event.type !== "delete" || event.kind !== "session") continue;
-          this.#options.end(event.name, event.by ?? "an administrator");
+          this.#options.end(event.name, event.by ?? "an administrator", event.reason);
         }
       } catch (error) {
         if (!signal.aborted) complain("Orders to end sessions cannot be heard now", error);

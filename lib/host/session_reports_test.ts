@@ -122,13 +122,13 @@ Deno.test("orders to end a session are followed, also by a second watch", async 
   const reports = new SessionReports({
     auth: auth.connection,
     list: () => [],
-    end: (...order) => {
-      ended.push(order);
+    end: (sid, by, reason = "") => {
+      ended.push([sid, by, reason]);
       if (ended.length === 3) third.resolve();
     },
   });
   const first = await auth.watched(1);
-  first({ type: "delete", kind: "session", name: "a", by: "admin" });
+  first({ type: "delete", kind: "session", name: "a", by: "admin", reason: "x" });
   first({ type: "delete", kind: "role", name: "b" });
   first({ type: "delete", kind: "session", name: "c" });
   // Its end, as when the connection breaks.
@@ -137,6 +137,6 @@ Deno.test("orders to end a session are followed, also by a second watch", async 
   second({ type: "delete", kind: "session", name: "d", by: "admin" });
   await third.promise;
   await reports.close();
-  assert.deepEqual(ended, [["a", "admin"], ["c", "an administrator"], ["d", "admin"]]);
+  assert.deepEqual(ended, [["a", "admin", "x"], ["c", "an administrator", ""], ["d", "admin", ""]]);
   assert.deepEqual(auth.heard, []);
 });

@@ -184,17 +184,17 @@ Deno.test("sessions are joined", async (t) => {
     await moderator.shows(/^ready>/m);
     const ls = (await cluster.tctl(["sessions", "ls"])).stdout;
     assert.match(ls, new RegExp(`^${sid} +alice +root +node-1 +shell \\(80×24\\)`, "m"));
-    const killed = await cluster.tctl(["sessions", "kill", sid.slice(0, 12)]);
+    const killed = await cluster.tctl(["sessions", "kill", sid.slice(0, 12), "--reason=at noon"]);
     assert.match(killed.stdout, new RegExp(`Session ${sid} of alice, root@node-1`));
     for (const party of [terminal, moderator]) {
-      await party.shows(/The session was ended by \S+[\s\S]*\[ended with status 255\]/);
+      await party.shows(/The session was ended by \S+: at noon\s+[\s\S]*\[ended with status 255\]/);
     }
     assert.match((await cluster.tryTctl(["sessions", "kill", sid])).stderr, /is over/);
     const cut = await eventually(
       "the event",
       async () =>
         (await cluster.events()).find(({ event, reason }) =>
-          event === "client.disconnect" && /was ended by/.test(String(reason))
+          event === "client.disconnect" && /was ended by \S+: at noon/.test(String(reason))
         ),
     );
     assert.equal(cut.user, "alice");

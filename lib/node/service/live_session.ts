@@ -64,7 +64,8 @@ export class LiveSession implements RunningSession {
   /** Whose reading holds the program: the owner, or who is there in the owner's place. */
   #pace: Party | undefined;
   #size: TerminalSize;
-  #lastOutput: Uint8Array | undefined;
+  /** The output so far ends within a character or an escape sequence. */
+  #isWithin = false;
   #atBoundary: (() => void)[] = [];
   #boundaryTimer: ReturnType<typeof setTimeout> | undefined;
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -212,13 +213,13 @@ export class LiveSession implements RunningSession {
   // --- output ---
 
   #onOutput(chunk: Uint8Array): void {
-    this.#lastOutput = chunk;
+    this.#isWithin = endsInside(chunk);
     for (const party of this.#parties) party.send(chunk);
     const behind = this.#options.tape.output(chunk);
     if (behind) this.#waitForTape(behind);
     if (this.#pace === undefined) this.#unseen += chunk.length;
     if (this.#mustHold) this.#program.output.pause();
-    if (this.#atBoundary.length > 0 && !endsInside(chunk)) this.#runAtBoundary();
+    if (this.#atBoundary.length > 0 && !this.#isWithin) this.#runAtBoundary();
   }
 
   get #mustHold(): boolean {
@@ -272,7 +273,7 @@ export class LiveSession implements RunningSession {
 
   /** Calls `act` as soon as the output is not within a character or an escape sequence. */
   #whenWhole(act: () => void): void {
-    if (!this.#lastOutput || !endsInside(this.#lastOutput)) return act();
+    if (!this.#isWithin) return act();
     this.#atBoundary.push(act);
     this.#boundaryTimer ??= setTimeout(() => this.#runAtBoundary(), BOUNDARY_MS);
   }

@@ -157,9 +157,10 @@ export class NodeService {
     this.#reports = new SessionReports({
       auth,
       list: () => this.#sessions.list(),
-      end: (sid, by) => {
-        const found = this.#sessions.end(sid, `The session was ended by ${printable(by)}`);
-        log("node").info("A session is to end", { sid, by, found });
+      end: (sid, by, reason) => {
+        const why = reason ? `: ${printable(reason)}` : "";
+        const found = this.#sessions.end(sid, `The session was ended by ${printable(by)}${why}`);
+        log("node").info("A session is to end", { sid, by, reason, found });
       },
     });
     this.#sessions.onChange(() => this.#reports.changed());
