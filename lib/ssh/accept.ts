@@ -14,10 +14,12 @@ export interface Accepting<A extends Deno.Addr> {
 /**
  * Calls `take` with each connection. Resolves when the listener was closed; never rejects.
  * @param take owns the stream from then on
+ * @param onTrouble told why none can be taken now; the log is, unless given
  */
 export async function acceptAll<A extends Deno.Addr>(
   listener: Accepting<A>,
   take: (stream: ConnStream, addresses: { remote: A; local: A }) => void,
+  onTrouble: (reason: string) => void = warnOf,
 ): Promise<void> {
   for (;;) {
     let conn;
@@ -26,7 +28,7 @@ export async function acceptAll<A extends Deno.Addr>(
     } catch (error) {
       if (isClosed(error)) return;
       // Out of file descriptors, or a client that was gone already: never a reason to stop.
-      log("ssh").warn("Cannot accept a connection", { error: messageOf(error) });
+      onTrouble(messageOf(error));
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
       continue;
     }
@@ -40,6 +42,10 @@ export async function acceptAll<A extends Deno.Addr>(
     }
     take(stream, addresses);
   }
+}
+
+function warnOf(error: string): void {
+  log("ssh").warn("Cannot accept a connection", { error });
 }
 
 function isClosed(error: unknown): boolean {

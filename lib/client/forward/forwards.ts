@@ -1,11 +1,12 @@
 /** Port forwarding of one connection to a node: `-L`, `-R` and `-D`. */
 import type { Duplex } from "node:stream";
 import { AccessDenied, ConnectionProblem, messageOf } from "../../base/errors.ts";
-import { formatAddr, type HostPort } from "../../base/net.ts";
+import { formatAddr, type HostPort, normalizeIp } from "../../base/net.ts";
 import type { SshClient } from "../../ssh/client.ts";
+import type { PortListener } from "../../ssh/port_listener.ts";
 import { dialTcp } from "../../ssh/stream.ts";
 import { Connections } from "./connections.ts";
-import { Listener } from "./listener.ts";
+import { openListener } from "./listen.ts";
 import { socksFailure, socksSuccess } from "./socks.ts";
 import { acceptSocks } from "./socks_accept.ts";
 import {
@@ -37,7 +38,7 @@ export class Forwards implements Disposable {
   readonly connections = new Connections();
   readonly #client: Forwarder;
   readonly #options: ForwardsOptions;
-  readonly #listeners: Listener[] = [];
+  readonly #listeners: PortListener[] = [];
   readonly #descriptions: string[] = [];
   #lastComplaint = { text: "", atMs: 0 };
 
@@ -77,7 +78,7 @@ export class Forwards implements Disposable {
 
   /** Takes no more connections. Those that are there go on. */
   stopListening(): void {
-    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const listener of this.#listeners.splice(0)) void listener.close();
   }
 
   close(): void {
@@ -148,9 +149,12 @@ export class Forwards implements Disposable {
     label: string,
     onConnection: (stream: Duplex, from: HostPort) => void,
   ): number {
-    const listener = Listener.open(listen);
+    const listener = openListener(listen, {
+      onConnection: (stream, { hostname, port }) =>
+        onConnection(stream, { host: normalizeIp(hostname), port }),
+      onTrouble: (reason) => this.#complain(`${label}: no connection: ${reason}`),
+    });
     this.#listeners.push(listener);
-    listener.serve(onConnection, (reason) => this.#complain(`${label}: no connection: ${reason}`));
     return listener.port;
   }
 

@@ -9,7 +9,7 @@ import { connStream, dialTcp } from "../../ssh/stream.ts";
 import { umask } from "../os/fs.ts";
 import { libc } from "../os/libc.ts";
 import { role, TestNode } from "../service/test_node.ts";
-import { families } from "./test_loopback.ts";
+import { families } from "../../ssh/test_loopback.ts";
 
 // Loaded for the life of the process, so not within a test.
 libc();

@@ -14,12 +14,12 @@ import { formatAddr, type HostPort } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import type { AuditQueue } from "../../host/audit_queue.ts";
 import { assertMayForward } from "../../host/forward_permission.ts";
+import { LOOPBACK, PortListener } from "../../ssh/port_listener.ts";
 import type { DirectTcpip, ForwardBind, ServerConnection } from "../../ssh/server.ts";
 import type { ConnStream } from "../../ssh/stream.ts";
 import type { NodeUser } from "../service/authorizer.ts";
 import { connectionFields, type NodeFacts } from "../service/session_audit.ts";
 import { dialTarget } from "./dial.ts";
-import { BOTH, type LoopbackHost, LoopbackListener } from "./loopback.ts";
 import type { Relays } from "./relays.ts";
 
 export interface PortForwardingOptions {
@@ -39,7 +39,7 @@ type Direction = "local" | "remote";
 
 export class PortForwarding {
   readonly #options: PortForwardingOptions;
-  readonly #listeners = new Map<string, LoopbackListener>();
+  readonly #listeners = new Map<string, PortListener>();
   readonly #gone = new AbortController();
 
   constructor(options: PortForwardingOptions) {
@@ -72,7 +72,7 @@ export class PortForwarding {
     return await this.#reported("remote", shown, () => {
       this.#assertAllowed();
       this.#assertMayListen(bind);
-      const listener = LoopbackListener.open({
+      const listener = PortListener.open({
         port: bind.port,
         hosts,
         onConnection: (stream, from) => this.#onConnection(stream, from, { ...bind, port }),
@@ -169,8 +169,8 @@ function clientGone(): ConnectionProblem {
 }
 
 /** One family only where that is what was asked for. */
-function hostsOf({ host }: ForwardBind): readonly LoopbackHost[] {
-  return BOTH.includes(host as LoopbackHost) ? [host as LoopbackHost] : BOTH;
+function hostsOf({ host }: ForwardBind): readonly string[] {
+  return LOOPBACK.includes(host) ? [host] : LOOPBACK;
 }
 
 function keyOf({ host, port }: ForwardBind): string {

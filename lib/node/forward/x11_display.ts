@@ -5,13 +5,13 @@
 import { ConnectionProblem, LimitExceeded, messageOf, NotFound } from "../../base/errors.ts";
 import { log } from "../../base/log.ts";
 import { printable } from "../../base/text.ts";
+import { PortListener } from "../../ssh/port_listener.ts";
 import type { X11Request } from "../../ssh/server.ts";
 import type { ConnStream } from "../../ssh/stream.ts";
 import { loginPath } from "../process/login_defs.ts";
 import { planLaunch } from "../process/launch.ts";
 import type { OsUser } from "../process/os_user.ts";
 import { PipedProcess } from "../process/piped_process.ts";
-import { LoopbackListener } from "./loopback.ts";
 
 /** X's port of display 0. */
 const X_PORT = 6000;
@@ -39,7 +39,7 @@ export interface X11DisplayOptions {
 export class X11Display {
   readonly #options: X11DisplayOptions;
   readonly #xauth: string;
-  readonly #listener: LoopbackListener;
+  readonly #listener: PortListener;
   readonly #number: number;
   #authorizing: Promise<void> | undefined;
 
@@ -140,10 +140,10 @@ function findXauth(candidates = XAUTH): string {
 
 function firstFree(
   onConnection: (stream: ConnStream, from: Deno.NetAddr) => void,
-): [number, LoopbackListener] {
+): [number, PortListener] {
   for (let display = FIRST_DISPLAY; display <= LAST_DISPLAY; display++) {
     try {
-      return [display, LoopbackListener.open({ port: X_PORT + display, onConnection })];
+      return [display, PortListener.open({ port: X_PORT + display, onConnection })];
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     }

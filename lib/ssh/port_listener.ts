@@ -1,38 +1,38 @@
-/**
- * A port of this machine's loopback, in both of its families where there are two. Nothing that is
- * listened on for a client can be reached from another machine.
- */
-import { acceptAll } from "../../ssh/accept.ts";
-import type { ConnStream } from "../../ssh/stream.ts";
+/** A TCP port of this machine that connections are waited for on, at one address or at several. */
+import { acceptAll } from "./accept.ts";
+import type { ConnStream } from "./stream.ts";
 
-export type LoopbackHost = "127.0.0.1" | "::1";
-export const BOTH: readonly LoopbackHost[] = ["127.0.0.1", "::1"];
+/** Both families, where there are two: "localhost" may mean either. */
+export const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
 
-export interface LoopbackOptions {
+export interface PortListenerOptions {
   /** 0 takes one that is free. */
   readonly port: number;
-  readonly hosts?: readonly LoopbackHost[];
+  /** Loopback unless given. What the machine lacks of those behind the first is left out. */
+  readonly hosts?: readonly string[];
   /** Owns the stream. */
   readonly onConnection: (stream: ConnStream, from: Deno.NetAddr) => void;
+  /** Told why a connection could not be taken; it goes to the log unless given. */
+  readonly onTrouble?: (reason: string) => void;
 }
 
-/** The system's choice for one family may be taken in the other. */
+/** The system's choice for one address may be taken at the other. */
 const TRIES = 16;
 
-export class LoopbackListener {
+export class PortListener {
   readonly port: number;
   readonly #listeners: Deno.TcpListener[];
   readonly #accepting: Promise<unknown>;
 
   /**
-   * @throws Deno.errors.AddrInUse when the port is taken in any of the families: whoever has it in
-   *   one of them would get some of the connections
+   * @throws Deno.errors.AddrInUse when the port is taken at any of the addresses: whoever has it
+   *   there would get some of the connections; other errors of Deno.listen()
    */
-  static open(options: LoopbackOptions): LoopbackListener {
-    const { port, hosts = BOTH, onConnection } = options;
+  static open(options: PortListenerOptions): PortListener {
+    const { port, hosts = LOOPBACK } = options;
     for (let tries = 1;; tries++) {
       try {
-        return new LoopbackListener(listenOn(hosts, port), onConnection);
+        return new PortListener(listenOn(hosts, port), options);
       } catch (error) {
         const isTaken = error instanceof Deno.errors.AddrInUse;
         if (port !== 0 || !isTaken || tries === TRIES) throw error;
@@ -42,7 +42,7 @@ export class LoopbackListener {
 
   private constructor(
     listeners: Deno.TcpListener[],
-    onConnection: LoopbackOptions["onConnection"],
+    { onConnection, onTrouble }: PortListenerOptions,
   ) {
     this.#listeners = listeners;
     this.port = listeners[0]!.addr.port;
@@ -52,7 +52,7 @@ export class LoopbackListener {
           // Told by "close"; until it is relayed nobody else listens.
           stream.on("error", () => {});
           onConnection(stream, remote as Deno.NetAddr);
-        })
+        }, onTrouble)
       ),
     );
   }
@@ -65,7 +65,7 @@ export class LoopbackListener {
   }
 }
 
-function listenOn(hosts: readonly LoopbackHost[], port: number): Deno.TcpListener[] {
+function listenOn(hosts: readonly string[], port: number): Deno.TcpListener[] {
   const listeners: Deno.TcpListener[] = [];
   try {
     for (const hostname of hosts) {

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { type ConnStream, dialTcp } from "../../ssh/stream.ts";
-import { LoopbackListener } from "./loopback.ts";
+import { type ConnStream, dialTcp } from "./stream.ts";
+import { PortListener } from "./port_listener.ts";
 import { families } from "./test_loopback.ts";
 
 const onConnection = (stream: ConnStream) => stream.destroy();
 
-Deno.test("LoopbackListener takes one free port in both families, and gives both back", async () => {
-  const listener = LoopbackListener.open({ port: 0, onConnection });
+Deno.test("PortListener takes one free port in both families, and gives both back", async () => {
+  const listener = PortListener.open({ port: 0, onConnection });
   for (const host of families) {
     (await dialTcp({ host, port: listener.port })).destroy();
     assert.throws(
-      () => LoopbackListener.open({ port: listener.port, hosts: ["127.0.0.1"], onConnection }),
+      () => PortListener.open({ port: listener.port, hosts: ["127.0.0.1"], onConnection }),
       Deno.errors.AddrInUse,
     );
   }
@@ -21,11 +21,11 @@ Deno.test("LoopbackListener takes one free port in both families, and gives both
   }
 });
 
-Deno.test("LoopbackListener takes no port that somebody has in either family", async () => {
+Deno.test("PortListener takes no port that somebody has in either family", async () => {
   for (const hostname of families) {
     using other = Deno.listen({ hostname, port: 0 });
     const { port } = other.addr;
-    assert.throws(() => LoopbackListener.open({ port, onConnection }), Deno.errors.AddrInUse);
+    assert.throws(() => PortListener.open({ port, onConnection }), Deno.errors.AddrInUse);
     // Nor is the other half of it left behind.
     for (const host of families) {
       if (host !== hostname) await assert.rejects(dialTcp({ host, port }), /refused/);
@@ -33,15 +33,15 @@ Deno.test("LoopbackListener takes no port that somebody has in either family", a
   }
 });
 
-Deno.test("LoopbackListener listens in one family where that is asked for", async () => {
+Deno.test("PortListener listens in one family where that is asked for", async () => {
   const [asked] = families.toReversed();
-  const listener = LoopbackListener.open({ port: 0, hosts: [asked!], onConnection });
+  const listener = PortListener.open({ port: 0, hosts: [asked!], onConnection });
   (await dialTcp({ host: asked!, port: listener.port })).destroy();
   for (const host of families) {
     if (host !== asked) await assert.rejects(dialTcp({ host, port: listener.port }), /refused/);
   }
   await listener.close();
-  const again = LoopbackListener.open({ port: listener.port, onConnection });
+  const again = PortListener.open({ port: listener.port, onConnection });
   assert.equal(again.port, listener.port);
   await again.close();
 });

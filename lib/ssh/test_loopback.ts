@@ -1,7 +1,7 @@
 /** For tests: the loopback addresses that this machine has. */
-import { BOTH, type LoopbackHost } from "./loopback.ts";
+import { LOOPBACK } from "./port_listener.ts";
 
-export const families: readonly LoopbackHost[] = BOTH.filter((hostname) => {
+export const families: readonly string[] = LOOPBACK.filter((hostname) => {
   try {
     Deno.listen({ hostname, port: 0 }).close();
     return true;
