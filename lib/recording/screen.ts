@@ -4,13 +4,13 @@
  * What has to be dropped because it comes faster still is searched for changes of modes: the rest
  * of it has scrolled away.
  */
-import { Buffer } from "node:buffer";
 import { ModeScanner } from "./modes.ts";
 import type { DrawnSize, VirtualTerminal } from "./virtual_terminal.ts";
 
 /** Output that is kept for one session, bytes. */
 const MAX_KEPT = 128 * 1024;
 const FIRST_KEPT = 1024;
+const ESC = 0x1b;
 /** Between two drawings of one session for room, in milliseconds. */
 const FOLD_EVERY_MS = 1_000;
 /** A drawing for room costs at most one part in so many of the Worker's time. */
@@ -116,10 +116,15 @@ export class Screen {
   }
 
   #isFullScreen(): boolean {
-    const { buffer, byteOffset } = this.#kept;
-    const kept = Buffer.from(buffer, byteOffset, this.#length);
-    return this.#modes.isFullScreen || kept.includes("\x1b[?1049h") ||
-      kept.includes("\x1b[?1047h") || kept.includes("\x1b[?47h");
+    if (this.#modes.isFullScreen) return true;
+    const kept = this.#kept.subarray(0, this.#length);
+    for (let at = kept.indexOf(ESC); at >= 0; at = kept.indexOf(ESC, at + 1)) {
+      // ESC [ ? 1049, 1047 or 47
+      if (kept[at + 2] !== 0x3f) continue;
+      const mode = String.fromCharCode(...kept.subarray(at + 3, at + 8));
+      if (/^(?:10(?:47|49)|47)h/.test(mode)) return true;
+    }
+    return false;
   }
 
   /** Takes the kept output over into the picture. */
