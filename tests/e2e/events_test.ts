@@ -158,7 +158,9 @@ Deno.test("every event of the reference has its name, its code and its fields", 
     await through(closed);
     for (const person of [display, closed]) {
       const args = [...await person.sshArgs(), "-Y", target, "true"];
-      await run(["ssh", ...args], { env: { ...person.env, DISPLAY: `127.0.0.1:${port % 1000}` } });
+      const env = { ...person.env, DISPLAY: `127.0.0.1:${port % 1000}` };
+      const result = await run(["ssh", ...args], { env });
+      assert.equal(result.code, 0, result.stderr);
     }
   });
 
