@@ -27,11 +27,13 @@ export interface RecordingUploadOptions {
 
 /**
  * Bytes a second that are sent while little waits: the way to auth costs the thread that serves
- * sessions up to 40 ms a megabyte, and nobody is in a hurry.
+ * sessions some 20 ms a megabyte, and nobody is in a hurry.
  */
-const CALM_RATE = 2 * 1024 * 1024;
+const CALM_RATE = 1024 * 1024;
+/** And in one call: a key that is pressed meanwhile waits for no more than that. */
+const CALM_BYTES = 128 * 1024;
 /** What waits shall be at auth within about so long, in seconds: much of it is sent faster. */
-const BACKLOG_S = 300;
+const BACKLOG_S = 120;
 /** While a session prints in bulk it has the host to itself, until so much of its recording waits. */
 const BACKLOG_BYTES = 64 * 1024 * 1024;
 /** With many sessions each is sent less often: a host may make so many calls a second. */
@@ -155,7 +157,8 @@ export class RecordingUpload {
     const { size, ended } = recording;
     const sent = progress.sent ??= (await remote.state(sid)).size;
     if (sent < size) {
-      const chunk = await readAt(file, sent, Math.min(size - sent, RECORDING_CHUNK_BYTES));
+      const most = spool.bytes > BACKLOG_BYTES ? RECORDING_CHUNK_BYTES : CALM_BYTES;
+      const chunk = await readAt(file, sent, Math.min(size - sent, most));
       this.#spend(chunk.length);
       progress.sent = (await remote.append(sid, sent, chunk)).size;
       progress.paceAt = performance.now() + this.#paceMs;
