@@ -2,6 +2,11 @@
 import type { Flags, OptionSpec } from "../../lib/cli/flags.ts";
 import type { SshOptions } from "./ssh_options.ts";
 
+export const agentFlag: OptionSpec = {
+  flags: "-A, --forward-agent",
+  description: "let the session use the ssh-agent here; a proxy that records needs it",
+};
+
 export const forwardFlags: readonly OptionSpec[] = [
   {
     flags: "-L, --forward <[bind:]port:host:hostport>",
@@ -20,7 +25,7 @@ export const forwardFlags: readonly OptionSpec[] = [
   },
   { flags: "-N, --no-remote-exec", description: "run nothing, only forward, until Ctrl-C" },
   { flags: "--local", description: "run the command here instead, while the ports are forwarded" },
-  { flags: "-A, --forward-agent", description: "let the session use the ssh-agent here" },
+  agentFlag,
   { flags: "-X, --x11-untrusted", description: "show X11 programs here, with limited rights" },
   { flags: "-Y, --x11-trusted", description: "show X11 programs here, trusted with the display" },
 ];
@@ -37,6 +42,12 @@ export interface WantedForwarding {
 
 /** ForwardX11Timeout, unless it is given. */
 const x11TimeoutMs = 20 * 60_000;
+
+/** -A of commands that forward nothing else. */
+export function wantedAgent(flags: Flags): WantedForwarding | undefined {
+  if (!flags.on("forward-agent")) return undefined;
+  return { local: [], remote: [], dynamic: [], exitOnFailure: false, agent: true, x11: undefined };
+}
 
 /** undefined when nothing is: then the code that forwards need not be loaded. */
 export function wantedForwarding(flags: Flags, options: SshOptions): WantedForwarding | undefined {

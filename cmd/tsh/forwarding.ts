@@ -15,11 +15,16 @@ export class Forwarding implements Disposable {
   readonly #plan: ForwardPlan;
   readonly #exitOnFailure: boolean;
   readonly #notify: (text: string) => void;
+  readonly #hasSession: boolean;
   #agent: string | undefined;
   #x11: X11Forwarding | undefined;
   #forwards: Forwards | undefined;
 
-  private constructor(wanted: WantedForwarding, notify: (text: string) => void) {
+  private constructor(
+    wanted: WantedForwarding,
+    { hasSession, notify }: { hasSession: boolean; notify: (text: string) => void },
+  ) {
+    this.#hasSession = hasSession;
     this.#plan = {
       local: wanted.local.map(parseLocalForward),
       remote: wanted.remote.map(parseRemoteForward),
@@ -32,7 +37,8 @@ export class Forwarding implements Disposable {
   /**
    * Reads what is wanted and looks for the agent and the display. An agent or a display that is not
    * there is told, and the session goes without, as with ssh.
-   * @param hasSession agent and display are a session's; without one they have no effect
+   * @param hasSession the display is a session's; without one it has no effect, and of the agent only
+   *   a proxy that records makes use
    * @throws BadParameter for a forward that cannot be read
    */
   static async prepare(
@@ -40,20 +46,18 @@ export class Forwarding implements Disposable {
     options: { hasSession: boolean; notify: (text: string) => void },
   ): Promise<Forwarding> {
     const { hasSession, notify } = options;
-    const forwarding = new Forwarding(wanted, notify);
+    const forwarding = new Forwarding(wanted, options);
     const without = (what: string, e: unknown) =>
       notify(`WARNING: ${what} is not forwarded: ${messageOf(e)}`);
-    if (!hasSession && (wanted.agent || wanted.x11)) {
-      notify("WARNING: -A, -X and -Y have no effect: nothing is run on the node");
-      return forwarding;
-    }
     if (wanted.agent) {
       await findAgent(Deno.env.get("SSH_AUTH_SOCK")).then(
         (path) => forwarding.#agent = path,
         (e) => without("the agent", e),
       );
     }
-    if (wanted.x11) {
+    if (wanted.x11 && !hasSession) {
+      notify("WARNING: -X and -Y have no effect: nothing is run on the node");
+    } else if (wanted.x11) {
       const display = Deno.env.get("DISPLAY");
       await X11Forwarding.prepare({ display, ...wanted.x11, notify }).then(
         (x11) => forwarding.#x11 = x11,
@@ -86,6 +90,7 @@ export class Forwarding implements Disposable {
    * @throws ConnectionProblem when one that must work does not
    */
   async start(client: SshClient, isAll: boolean): Promise<void> {
+    if (this.#agent !== undefined && !this.#hasSession) client.offerAgent();
     const { local, remote, dynamic } = this.#plan;
     const count = local.length + remote.length + dynamic.length;
     this.#forwards = await Forwards.start(client, this.#plan, {

@@ -9,8 +9,9 @@ import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal
 import { chooseMode, findSession, resizeOf, sizeNotice } from "../../lib/client/join.ts";
 import { runSession, statusOf } from "../../lib/client/node_session.ts";
 import { connectCluster } from "./credentials.ts";
+import { agentFlag } from "./forward_flags.ts";
 import { listSessions } from "./list_sessions.ts";
-import { type NodeAccess, openNode } from "./node_access.ts";
+import { agentForwarding, type NodeAccess, openNode } from "./node_access.ts";
 
 export const command: CommandSpec = {
   name: "join",
@@ -23,6 +24,7 @@ export const command: CommandSpec = {
       flags: "--mode <mode>",
       description: "peer, observer or moderator (default: the first of these that you may)",
     },
+    agentFlag,
   ],
   notes:
     "A peer types like the session's owner. An observer watches and leaves with Ctrl-C; so does a\n" +
@@ -48,7 +50,9 @@ export const command: CommandSpec = {
     const terminal = new StdinTerminal();
     const access: NodeAccess = { cluster, credentials, quiet: false, options: {} };
     const name = printable(server_hostname);
+    const forwarding = await agentForwarding(flags);
     const client = await openNode(access, { host: server_id, port: 0, login, name }, {
+      ...forwarding?.handlers,
       onGlobalRequest(name, payload) {
         const size = resizeOf(name, payload);
         const notice = size && sizeNotice(size, terminal.size());
@@ -62,6 +66,7 @@ export const command: CommandSpec = {
     const end = await runSession(client, {
       terminal,
       env: { TELEPORT_SESSION: sid, TELEPORT_SESSION_JOIN_MODE: mode },
+      ...forwarding?.session,
       escapes: flags.on("enable-escape-sequences"),
       stdin: stdinStream(),
       stdout: outputStream(Deno.stdout),

@@ -8,6 +8,8 @@ import type { HostKeyPolicy, NodeTarget } from "../../lib/client/node_connection
 import { formatLabels } from "../../lib/client/target.ts";
 import type { ConnectOptions, SshClient } from "../../lib/ssh/client.ts";
 import type { Credentials } from "./credentials.ts";
+import { wantedAgent } from "./forward_flags.ts";
+import type { Forwarding } from "./forwarding.ts";
 import { listNodes } from "./list_nodes.ts";
 import { localUser } from "./local_user.ts";
 import type { SshOptions } from "./ssh_options.ts";
@@ -47,6 +49,14 @@ export async function openNode(
   // A refused login has its reason in the error; only a node that lets us in says hello.
   if (!access.quiet) { for (const banner of banners) say(banner); }
   return client;
+}
+
+/** For -A of commands that forward nothing else; undefined without it. */
+export async function agentForwarding(flags: Flags): Promise<Forwarding | undefined> {
+  const wanted = wantedAgent(flags);
+  if (!wanted) return undefined;
+  const { Forwarding } = await import("./forwarding.ts");
+  return await Forwarding.prepare(wanted, { hasSession: true, notify: say });
 }
 
 /**

@@ -9,7 +9,8 @@ import { LocalTree, RemoteTree } from "../../lib/client/file_tree.ts";
 import { parseScpPath, type ScpPath } from "../../lib/client/scp_path.ts";
 import { SftpClient } from "../../lib/ssh/sftp.ts";
 import { connectCluster } from "./credentials.ts";
-import { loginFor, type NodeAccess, openNode, portFor } from "./node_access.ts";
+import { agentFlag } from "./forward_flags.ts";
+import { agentForwarding, loginFor, type NodeAccess, openNode, portFor } from "./node_access.ts";
 import { ProgressLine } from "./scp_progress.ts";
 import { parseSshOptions } from "./ssh_options.ts";
 
@@ -28,7 +29,7 @@ export const command: CommandSpec = {
       description: "an option as in ssh_config",
       repeatable: true,
     },
-    { flags: "-A", description: "", refused: "agent forwarding, of which copying has no use" },
+    agentFlag,
   ],
   notes:
     "Paths on a node start in the login's home directory. A file here whose name holds a colon\n" +
@@ -102,8 +103,9 @@ class Nodes {
 
   async #open(host: string, login: string): Promise<RemoteTree> {
     const port = portFor(this.#flags, "port", this.#access.options);
-    const client = await openNode(this.#access, { host, port, login });
-    const channel = await client.subsystem("sftp");
+    const forwarding = await agentForwarding(this.#flags);
+    const client = await openNode(this.#access, { host, port, login }, forwarding?.handlers);
+    const channel = await client.subsystem("sftp", forwarding?.session);
     // What the server's file transfer has to say beside its answers, e.g. that it cannot start.
     channel.stderr.on("data", (chunk: Uint8Array) => {
       say(printable(new TextDecoder().decode(chunk).trimEnd(), { lines: true }));

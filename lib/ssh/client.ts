@@ -77,6 +77,15 @@ export class SshClient {
     return this.#connection.forwarding.listen(bind, onConnection);
   }
 
+  /**
+   * From here on the server may use the agent behind `onAgentChannel`, also without a session that
+   * offers it: as ssh -N has it, and as proxies need it that record.
+   * @throws BadParameter when there is none
+   */
+  offerAgent(): void {
+    this.#connection.forwarding.expectAgent();
+  }
+
   /** A TCP connection made by the server. */
   directTcpip(
     host: string,

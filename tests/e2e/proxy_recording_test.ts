@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
+import { Background } from "../harness/background.ts";
 import { Cluster, type Person } from "../harness/cluster.ts";
 import { freePort } from "../harness/ports.ts";
-import { eventually, run, type RunOptions, type RunResult } from "../harness/run.ts";
+import { bin, eventually, run, type RunOptions, type RunResult } from "../harness/run.ts";
 import { Sshd } from "../harness/sshd.ts";
 import { SshAgent } from "../harness/ssh_agent.ts";
+import { Terminal } from "../harness/terminal.ts";
 
 type Event = Record<string, unknown>;
 
@@ -71,21 +73,15 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     for (let i = 0; i < 64; i++) await file.write(data);
     file.close();
     const scp = [...ssh.options, "-P", `${signed}`];
-    for (const [i, flag] of ["-s", "-O"].entries()) {
-      await joe.must(["scp", flag, "-A", ...scp, `${dir}/big`, `root@localhost:${dir}/up${i}`], {
-        env: agent.env,
-      });
-      await joe.must(
-        ["scp", flag, "-A", ...scp, `root@localhost:${dir}/up${i}`, `${dir}/down${i}`],
-        {
-          env: agent.env,
-        },
-      );
-      assert.equal(await sha256(`${dir}/down${i}`), await sha256(`${dir}/big`), flag);
-    }
+    const copy = (...args: string[]) =>
+      joe.must(["scp", ...args.slice(0, 1), "-A", ...scp, ...args.slice(1)], { env: agent.env });
+    await copy("-s", `${dir}/big`, `root@localhost:${dir}/up`);
+    await copy("-O", `root@localhost:${dir}/up`, `${dir}/down`);
+    assert.equal(await sha256(`${dir}/down`), await sha256(`${dir}/big`));
+    await copy("-O", `${dir}/big`, `root@localhost:${dir}/up-old`);
     const sftp = await joe.must(
       ["sftp", "-A", ...scp, "-b", "-", "root@localhost"],
-      { env: agent.env, stdin: `get ${dir}/up0 ${dir}/down-sftp\n` },
+      { env: agent.env, stdin: `get ${dir}/up-old ${dir}/down-sftp\n` },
     );
     assert.equal(await sha256(`${dir}/down-sftp`), await sha256(`${dir}/big`), sftp.stderr);
     await eventOf(cluster, (e) => e.event === "scp" && e.action === "upload");
@@ -108,19 +104,25 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
   await t.step("-L and -R through the sshd, without a session", async () => {
     await using echo = new Echo();
     const [local, remote] = [freePort(), freePort()];
-    const forward = ssh.start([
-      ...["-N", "-p", `${signed}`, "-L", `127.0.0.1:${local}:127.0.0.1:${echo.port}`],
-      ...["-R", `127.0.0.1:${remote}:127.0.0.1:${echo.port}`, "root@localhost"],
-    ]);
-    try {
-      for (const port of [local, remote]) {
-        const said = await eventually(`port ${port}`, () => ask(port, "there and back"));
-        assert.equal(said, "there and back");
-      }
-    } finally {
-      forward.kill("SIGTERM");
-      await forward.status;
-    }
+    const answers = async (port: number) => await ask(port, "hi").catch(() => "") === "hi";
+    await using _ssh = await Background.start(
+      [
+        ...["ssh", ...ssh.options, "-A", "-N", "-p", `${signed}`],
+        ...["-L", `127.0.0.1:${local}:127.0.0.1:${echo.port}`],
+        ...["-R", `127.0.0.1:${remote}:127.0.0.1:${echo.port}`, "root@localhost"],
+      ],
+      { ...joe.env, ...agent.env },
+      async () => await answers(local) && await answers(remote),
+    );
+    const byTsh = freePort();
+    await using _tsh = await Background.start(
+      [
+        ...[bin("tsh"), "ssh", "-N", "-A", "-p", `${signed}`],
+        ...["-L", `${byTsh}:127.0.0.1:${echo.port}`, "root@localhost"],
+      ],
+      { ...joe.env, ...agent.env },
+      () => answers(byTsh),
+    );
     const ports = (direction: string) => (e: Event) =>
       e.event === "port" && e.direction === direction && e.code === "T3003I" && !!e.target_addr;
     await eventOf(cluster, ports("local"));
@@ -152,6 +154,13 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
       options,
     );
     assert.deepEqual([onNode.code, onNode.stdout], [0, "on joe\n"], onNode.stderr);
+    const block = ["-A", ...await joe.sshArgs(), "root@node-1.main", "echo by tsh config"];
+    const byBlock = await joe.must(["ssh", ...block], options);
+    assert.equal(byBlock.stdout, "by tsh config\n");
+    await joe.must([bin("tsh"), "scp", "-A", "-q", `${dir}/big`, `root@node-1:${dir}/by-tsh`], {
+      env: agent.env,
+    });
+    assert.equal(await sha256(`${dir}/by-tsh`), await sha256(`${dir}/big`));
     const without = await joe.tsh(["ssh", "root@node-1", "echo never"], options);
     assert.notEqual(without.code, 0);
     assert.match(without.stderr, /recording proxy mode needs agent forwarding/);
@@ -177,6 +186,35 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     assert.equal(starts.length, 2, "one on the sshd, one on the node");
   });
 
+  await t.step("a session on a node has one id, and is joined there", async () => {
+    const terminal = (...args: string[]) =>
+      Terminal.open([bin("tsh"), ...args], { dir, env: { ...joe.env, ...agent.env } });
+    const owner = await terminal("ssh", "-A", "root@node-1");
+    await owner.enter("echo shown-$((20+3))");
+    await owner.shows(/shown-23/);
+    const session = await eventually("the session in the list", async () => {
+      const { stdout } = await joe.tsh(["sessions", "ls", "--format=json"]);
+      return JSON.parse(stdout)[0] as Event | undefined;
+    });
+    assert.equal(session.server_hostname, "node-1");
+    const joiner = await terminal("join", "-A", `${session.sid}`);
+    await joiner.shows(/shown-23/);
+    await joiner.enter("echo joined-$((30+4))");
+    await owner.shows(/joined-34/);
+    await owner.enter("exit");
+    await joiner.shows(/ended with status 0/);
+    await endOf(cluster, (e) => e.sid === session.sid);
+    const { header, output } = await recordingOf(cluster, `${session.sid}`);
+    assert.equal(header.teleport.recorded_by, "proxy");
+    assert.match(output, /joined-34/);
+    const names = (await cluster.events()).filter((e) => e.sid === session.sid).map((e) => e.event);
+    for (const once of ["session.start", "session.join", "session.end", "session.upload"]) {
+      assert.equal(names.filter((name) => name === once).length, 1, `${once} in ${names}`);
+    }
+    await owner.close();
+    await joiner.close();
+  });
+
   await t.step("a plain host key is refused, unless proxy_checks_host_keys is off", async () => {
     const command = ["-p", `${plain}`, "root@localhost", "echo unchecked"];
     const refused = await ssh(command);
@@ -200,7 +238,6 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
 
 interface StockSsh {
   (args: string[], stdin?: string): Promise<RunResult>;
-  start(args: string[]): Deno.ChildProcess;
   /** For scp and sftp. */
   options: string[];
 }
@@ -232,15 +269,7 @@ async function stockSsh(cluster: Cluster, person: Person, agent: SshAgent): Prom
     const o: RunOptions = { env, ...(stdin === undefined ? {} : { stdin }) };
     return run(["ssh", ...options, "-A", ...args], o);
   };
-  const start = (args: string[]) =>
-    new Deno.Command("ssh", {
-      args: [...options, "-A", "-o", "ExitOnForwardFailure=yes", ...args],
-      env,
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-  return Object.assign(call, { start, options });
+  return Object.assign(call, { options });
 }
 
 function eventOf(cluster: Cluster, wanted: (event: Event) => boolean): Promise<Event> {
