@@ -34,7 +34,7 @@ const CALM_RATE = 1024 * 1024;
 const CALM_BYTES = 128 * 1024;
 /** What waits shall be at auth within about so long, in seconds: much of it is sent faster. */
 const BACKLOG_S = 120;
-/** While a session prints in bulk it has the host to itself, until so much of its recording waits. */
+/** When more than this waits, it goes in larger pieces. */
 const BACKLOG_BYTES = 64 * 1024 * 1024;
 /** With many sessions each is sent less often: a host may make so many calls a second. */
 const SHARE_MS = 20;
@@ -65,6 +65,7 @@ export class RecordingUpload {
   #awayBackoff = new Backoff({ minMs: 250, maxMs: 10_000 });
   /** The rate allows nothing before then. */
   #nextSendAt = 0;
+  #soon: number | undefined;
   #isClosing = false;
   /** Set while auth is away. */
   #waiting: Promise<void> | undefined;
@@ -94,6 +95,7 @@ export class RecordingUpload {
     }
     this.#offChange();
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     this.#stop.abort(new ConnectionProblem("the upload of recordings was stopped"));
     await Promise.all([...this.#busy, this.#waiting]);
   }
@@ -101,7 +103,7 @@ export class RecordingUpload {
   #changed(recording: SpooledRecording): void {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY_MS);
     const sent = this.#progress.get(recording.sid)?.sent ?? recording.size;
-    if (recording.ended || recording.size - sent >= BACKLOG_BYTES) this.#look();
+    if (recording.ended || recording.size - sent >= CALM_BYTES) this.#look();
   }
 
   #look(): void {
@@ -112,7 +114,7 @@ export class RecordingUpload {
     }
     const now = performance.now();
     for (const recording of this.#options.spool.recordings) {
-      if (now < this.#nextSendAt && !this.#isClosing) return;
+      if (now < this.#nextSendAt && !this.#isClosing) return this.#lookAt(this.#nextSendAt);
       if (this.#busy.size >= (this.#options.concurrency ?? 10)) return;
       const progress = this.#progressOf(recording, now);
       if (!progress.isBusy && isDue(recording, progress, now)) this.#begin(recording, progress);
@@ -179,6 +181,13 @@ export class RecordingUpload {
     this.#awayBackoff.reset();
   }
 
+  #lookAt(time: number): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      this.#look();
+    }, time - performance.now());
+  }
+
   #spend(bytes: number): void {
     const rate = Math.max(CALM_RATE, this.#options.spool.bytes / BACKLOG_S);
     this.#nextSendAt = Math.max(performance.now(), this.#nextSendAt) + bytes / rate * 1000;
@@ -225,7 +234,7 @@ function isDue({ size, ended }: SpooledRecording, progress: Progress, now: numbe
   if (now < progress.retryAt) return false;
   if (ended || progress.sent === undefined) return true;
   const left = size - progress.sent;
-  return left >= BACKLOG_BYTES || (left > 0 && now >= progress.paceAt);
+  return left >= CALM_BYTES || (left > 0 && now >= progress.paceAt);
 }
 
 async function hashOf(file: Deno.FsFile, size: number): Promise<string> {
