@@ -49,6 +49,8 @@ const CHUNK_BYTES = 256 * 1024;
 const CACHE_KIB = 16 * 1024;
 /** How long the list of files is good for, milliseconds: one is added a day. */
 const LIST_MS = 5_000;
+/** Characters of a UUID and a slash: the directory of one auth server. */
+const DIRECTORY = 37;
 const LINE_FEED = 10;
 
 export interface IndexFileOptions {
@@ -98,7 +100,9 @@ export class EventIndexFile {
 
   /** Indexes one chunk of what is new. Resolves to false when there was nothing. */
   async advance(): Promise<boolean> {
-    if (performance.now() - this.#listedAt > LIST_MS) await this.#list();
+    const today = `${new Date().toISOString().slice(0, 10)}.00:00:00.log`;
+    const isNewDay = (this.#listed.at(-1)?.slice(DIRECTORY) ?? "") < today;
+    if (isNewDay || performance.now() - this.#listedAt > LIST_MS) await this.#list();
     for (const name of this.#listed) {
       if (await this.#advanceIn(name)) return true;
     }
@@ -177,7 +181,7 @@ export class EventIndexFile {
         if (/^\d{4}-\d\d-\d\d\.00:00:00\.log$/.test(name)) found.push(`${directory.name}/${name}`);
       }
     }
-    this.#listed = found.sort((a, b) => a.slice(37) < b.slice(37) ? -1 : 1);
+    this.#listed = found.sort((a, b) => a.slice(DIRECTORY) < b.slice(DIRECTORY) ? -1 : 1);
     this.#listedAt = performance.now();
   }
 
