@@ -2,6 +2,7 @@
 import type { Duplex } from "node:stream";
 import { AccessDenied, ConnectionProblem, messageOf } from "../../base/errors.ts";
 import { formatAddr, type HostPort, normalizeIp } from "../../base/net.ts";
+import { printable } from "../../base/text.ts";
 import type { SshClient } from "../../ssh/client.ts";
 import type { PortListener } from "../../ssh/port_listener.ts";
 import { dialTcp } from "../../ssh/stream.ts";
@@ -220,6 +221,7 @@ export class Forwards implements Disposable {
   }
 }
 
+/** What the node says of where a connection is from is not to be trusted with a terminal. */
 function named(via: string, from: HostPort, to: HostPort) {
-  return { via, from: formatAddr(from), to: formatAddr(to) };
+  return { via, from: printable(formatAddr(from)), to: formatAddr(to) };
 }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import type { Duplex } from "node:stream";
 import { ConnectionProblem } from "../../base/errors.ts";
-import { connectTo, testHandlers, testServer } from "../../ssh/testing.ts";
+import type { OnForwarded } from "../../ssh/client.ts";
+import { connectTo, streamPair, testHandlers, testServer } from "../../ssh/testing.ts";
 import { families } from "../../ssh/test_loopback.ts";
 import { connStream, dialTcp, readAll, relay } from "../../ssh/stream.ts";
 import { type ForwardPlan, Forwards } from "./forwards.ts";
@@ -248,6 +249,28 @@ Deno.test("what the node refuses is told with the forward's name", async () => {
     scene.told.at(-1),
     "-L localhost:0:forbidden:80: cannot connect: Not to that host",
   );
+});
+
+Deno.test("attack 44: a node writes nothing to the terminal by where a connection is from", async () => {
+  await using target = new Target();
+  const arrived = Promise.withResolvers<OnForwarded>();
+  const node = {
+    directTcpip: () => Promise.reject(new ConnectionProblem("not here")),
+    requestTcpipForward(_bind: unknown, onConnection: OnForwarded) {
+      arrived.resolve(onConnection);
+      return Promise.resolve({ port: 4000, cancel: () => Promise.resolve() });
+    },
+  };
+  const plan = { local: [], dynamic: [], remote: [{ listen: anyPort, to: target.address }] };
+  const options = { notify: () => {}, exitOnFailure: true };
+  using forwards = await Forwards.start(node, plan, options);
+  const [ours, theirs] = streamPair();
+  (await arrived.promise)(theirs, { host: "\x1b]0;gotcha\x07", port: 1 });
+  ours.write("here");
+  await new Promise((resolve) => ours.once("data", resolve));
+  assert.equal(forwards.connections.list()[0]?.from, "\\x1b]0;gotcha\\x07:1");
+  ours.destroy();
+  await forwards.connections.idle();
 });
 
 Deno.test("listening ends at once, connections go on until they end", async () => {
