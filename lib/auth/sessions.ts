@@ -18,6 +18,7 @@ export interface SessionHost {
 }
 
 interface Report {
+  readonly host: SessionHost;
   readonly expiresMs: number;
   readonly sessions: ReadonlyMap<string, ActiveSession>;
 }
@@ -45,7 +46,7 @@ export class ActiveSessions {
     sessions: readonly ActiveSession[],
     known: Pick<ServerSpec, "hostname" | "addr" | "public_addr"> | undefined,
   ): void {
-    const { hostId } = host;
+    const { kind, hostId } = host;
     const foreign = sessions.find(({ server_id }) => server_id !== hostId);
     if (foreign) {
       throw new AccessDenied(`host ${hostId} may not report sessions of ${foreign.server_id}`);
@@ -55,27 +56,30 @@ export class ActiveSessions {
       : { server_hostname: known.hostname, server_addr: known.public_addr ?? known.addr };
     const own = new Map<string, ActiveSession>();
     for (const { join_modes: _, ...session } of sessions) {
-      const found = this.#find(session.sid);
-      // Ids are random: the second one that has it has it from the first.
-      if (found && found.key !== keyOf(host)) {
+      // Ids are random: the second one that has it has it from the first. A proxy that records a
+      // session and its node have it both.
+      const others = this.#find(session.sid).filter((other) => other.host.hostId !== hostId);
+      if (others.some((other) => other.host.kind === kind)) {
         log("auth").warn("A session of another host was reported", { host: hostId, ...session });
         continue;
       }
       own.set(session.sid, { ...session, ...place });
     }
     const expiresMs = this.#clock.now() + SESSIONS_TTL_MS;
-    if (own.size > 0) this.#reports.set(keyOf(host), { expiresMs, sessions: own });
-    else this.#reports.delete(keyOf(host));
+    if (own.size > 0) {
+      this.#reports.set(keyOf(host), { host: { kind, hostId }, expiresMs, sessions: own });
+    } else this.#reports.delete(keyOf(host));
   }
 
-  /** The oldest first. */
+  /** The oldest first. Where a proxy records a session of a node, the node's word counts. */
   list(): ActiveSession[] {
     const now = this.#clock.now();
     for (const [key, { expiresMs }] of this.#reports) {
       if (expiresMs <= now) this.#reports.delete(key);
     }
-    return [...this.#reports.values()].flatMap(({ sessions }) => [...sessions.values()])
-      .sort((a, b) => a.started < b.started ? -1 : 1);
+    const proxiesFirst = [...this.#reports.values()].sort((a, b) => rank(b) - rank(a));
+    const sessions = new Map(proxiesFirst.flatMap((report) => [...report.sessions]));
+    return [...sessions.values()].sort((a, b) => a.started < b.started ? -1 : 1);
   }
 
   /**
@@ -84,12 +88,16 @@ export class ActiveSessions {
    * @throws NotFound when no host has it, ConnectionProblem when its host cannot be told now
    */
   kill(sid: string, by: string, reason?: string): void {
-    const found = this.#find(sid);
-    if (!found) throw new NotFound(`session ${sid} is not found: it is over, or there was none`);
-    const watchers = this.#watchers.get(found.key);
+    const reports = this.#find(sid);
+    const [best] = reports;
+    if (!best) throw new NotFound(`session ${sid} is not found: it is over, or there was none`);
+    const watchers = reports.map(({ host }) => this.#watchers.get(keyOf(host)))
+      .find((each) => each !== undefined);
     if (!watchers) {
       throw new ConnectionProblem(
-        `${found.session.server_hostname} is not connected to the auth service now, so it cannot be told ` +
+        `${
+          best.sessions.get(sid)!.server_hostname
+        } is not connected to the auth service now, so it cannot be told ` +
           `to end session ${sid}: try again`,
       );
     }
@@ -127,14 +135,17 @@ export class ActiveSessions {
     }
   }
 
-  #find(sid: string): { key: string; session: ActiveSession } | undefined {
+  /** Who has it, a node before a proxy. */
+  #find(sid: string): Report[] {
     const now = this.#clock.now();
-    for (const [key, { expiresMs, sessions }] of this.#reports) {
-      const session = expiresMs > now ? sessions.get(sid) : undefined;
-      if (session) return { key, session };
-    }
-    return undefined;
+    return [...this.#reports.values()]
+      .filter(({ expiresMs, sessions }) => expiresMs > now && sessions.has(sid))
+      .sort((a, b) => rank(a) - rank(b));
   }
+}
+
+function rank({ host }: Report): number {
+  return host.kind === "node" ? 0 : 1;
 }
 
 function keyOf({ kind, hostId }: SessionHost): string {

@@ -9,6 +9,8 @@ import {
   NODE_ID,
   nodeCaller,
   OTHER_ID,
+  PROXY,
+  PROXY_ID,
   type TestAuth,
   testNode,
   testRole,
@@ -139,6 +141,33 @@ Deno.test("a user sees own sessions, and those that may be joined, with how (att
     assert.deepEqual(await seenBy("erin", ["elsewhere"]), []);
     assert.deepEqual(await seenBy("fred", ["watcher", "never"]), []);
   }, { secondFactor: "off" }));
+
+Deno.test("a session that a proxy records is its node's, whoever reports it first", () =>
+  withAuth(async (auth) => {
+    const atProxy = session(1, { server_id: PROXY_ID, interactive: false, command: "shell" });
+    const reports = [
+      () => auth.call(PROXY, "sessions.heartbeat", { sessions: [atProxy] }),
+      () => auth.call(nodeCaller(), "sessions.heartbeat", { sessions: [session(1)] }),
+    ];
+    for (const order of [reports, reports.toReversed()]) {
+      for (const report of order) await report();
+      const sessions = await listed(auth);
+      assert.deepEqual(sessions.map(({ server_id }) => server_id), [NODE_ID]);
+      await auth.call(nodeCaller(), "sessions.heartbeat", { sessions: [] });
+      assert.deepEqual((await listed(auth)).map(({ server_id }) => server_id), [PROXY_ID]);
+      await auth.call(PROXY, "sessions.heartbeat", { sessions: [] });
+    }
+    // Whichever of the two can be told, ends it.
+    for (const report of reports) await report();
+    const stop = new AbortController();
+    const watch = auth.service.api.watch(["session"], { caller: PROXY, signal: stop.signal })
+      [Symbol.asyncIterator]();
+    await nextOf(watch);
+    await auth.call(ADMIN, "sessions.kill", { sid: sid(1) });
+    assert.equal((await nextOf(watch)).length, 1);
+    stop.abort();
+    await watch.next();
+  }));
 
 Deno.test("an order to end a session reaches its host alone, and says whose it is", () =>
   withAuth(async (auth) => {

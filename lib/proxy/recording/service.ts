@@ -57,9 +57,10 @@ export class RecordingService {
     this.#reports = new SessionReports({
       auth,
       list: () => sessions.list(),
-      end: (sid, by) => {
-        const found = sessions.end(sid, `The session was ended by ${printable(by)}`);
-        log("proxy").info("A session is to end", { sid, by, found });
+      end: (sid, by, reason) => {
+        const why = reason ? `: ${printable(reason)}` : "";
+        const found = sessions.end(sid, `The session was ended by ${printable(by)}${why}`);
+        log("proxy").info("A session is to end", { sid, by, reason, found });
       },
     });
     sessions.onChange(() => this.#reports.changed());
