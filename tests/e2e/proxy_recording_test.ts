@@ -1,10 +1,10 @@
 /** Sessions recorded at the proxy: stock sshd and our own node as targets, ssh and tsh as clients. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { gunzipSync } from "node:zlib";
 import { Background } from "../harness/background.ts";
 import { Cluster, type Person } from "../harness/cluster.ts";
 import { freePort } from "../harness/ports.ts";
+import { Recordings } from "../harness/recordings.ts";
 import { bin, eventually, run, type RunOptions, type RunResult } from "../harness/run.ts";
 import { Sshd } from "../harness/sshd.ts";
 import { SshAgent } from "../harness/ssh_agent.ts";
@@ -39,11 +39,11 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
       assert.equal(end.session_recording, "proxy");
       assert.equal(end.user, "joe");
       assert.equal(end.interactive, true);
-      const { header, output } = await recordingOf(cluster, `${end.sid}`);
+      const { meta, output } = await recordingOf(cluster, `${end.sid}`);
       assert.match(output, /stty size/);
-      assert.equal(header.teleport.recorded_by, "proxy");
-      assert.equal(header.teleport.server_hostname, "localhost");
-      assert.equal(header.teleport.login, "root");
+      assert.equal(meta.recorded_by, "proxy");
+      assert.equal(meta.server_hostname, "localhost");
+      assert.equal(meta.login, "root");
     },
   );
 
@@ -56,7 +56,8 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     assert.deepEqual([exec.code, exec.exitCode, exec.login], ["T3002E", "3", "root"]);
     const end = await endOf(cluster, (e) => e.sid === exec.sid);
     assert.equal(end.interactive, false);
-    await assert.rejects(Deno.stat(recordingPath(cluster, `${exec.sid}`)), Deno.errors.NotFound);
+    const recorded = await new Recordings(cluster).list();
+    assert.equal(recorded.find(({ sid }) => sid === exec.sid), undefined);
   });
 
   await t.step("a command that is killed is said to have been", async () => {
@@ -173,10 +174,10 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
       cluster,
       (e) => e.interactive === true && e.target_hostname === "node-1",
     );
-    const { header, output } = await recordingOf(cluster, `${end.sid}`);
+    const { meta, output } = await recordingOf(cluster, `${end.sid}`);
     assert.match(output, /seen-42/);
-    assert.equal(header.teleport.recorded_by, "proxy");
-    assert.equal(header.teleport.server_hostname, "node-1");
+    assert.equal(meta.recorded_by, "proxy");
+    assert.equal(meta.server_hostname, "node-1");
     const all = (await cluster.events()).filter((e) => e.sid === end.sid);
     assert.equal(all.filter((e) => e.event === "session.start").length, 1);
     assert.equal(all.filter((e) => e.event === "session.end").length, 1);
@@ -204,8 +205,8 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     await owner.enter("exit");
     await joiner.shows(/ended with status 0/);
     await endOf(cluster, (e) => e.sid === session.sid);
-    const { header, output } = await recordingOf(cluster, `${session.sid}`);
-    assert.equal(header.teleport.recorded_by, "proxy");
+    const { meta, output } = await recordingOf(cluster, `${session.sid}`);
+    assert.equal(meta.recorded_by, "proxy");
     assert.match(output, /joined-34/);
     const names = (await cluster.events()).filter((e) => e.sid === session.sid).map((e) => e.event);
     for (const once of ["session.start", "session.join", "session.end", "session.upload"]) {
@@ -280,17 +281,15 @@ function endOf(cluster: Cluster, wanted: (event: Event) => boolean): Promise<Eve
   return eventOf(cluster, (e) => e.event === "session.end" && wanted(e));
 }
 
-function recordingPath(cluster: Cluster, sid: string): string {
-  return `${cluster.dir}/auth/log/records/${sid}.cast.gz`;
-}
-
 /** The recording as the auth service has it, finished. */
 async function recordingOf(cluster: Cluster, sid: string) {
-  await eventOf(cluster, (e) => e.event === "session.upload" && e.sid === sid);
-  const text = gunzipSync(await Deno.readFile(recordingPath(cluster, sid))).toString();
-  const [header, ...events] = text.trim().split("\n").map((line) => JSON.parse(line));
-  const output = events.filter(([, kind]) => kind === "o").map(([, , data]) => data).join("");
-  return { header, output };
+  const recordings = new Recordings(cluster);
+  await recordings.finished(sid);
+  const { header } = await recordings.read(sid);
+  return {
+    meta: header.teleport as Record<string, unknown>,
+    output: await recordings.output(sid),
+  };
 }
 
 async function sha256(path: string): Promise<string> {
