@@ -211,7 +211,7 @@ export class AuditLog implements AuditEmitter {
       each.isDoubtful = event.event === "session.end" || !this.#sequences.isNew(event);
       if (each.isDoubtful && !this.#recent.has(event)) uids.add(event.uid);
       const sid = sidOf(event);
-      if (sid !== undefined && this.#recent.ownerOf(sid) === undefined) sids.add(sid);
+      if (sid !== undefined && this.#recent.ownersOf(sid)?.node === undefined) sids.add(sid);
     }
     const question: HistoryQuestion = {
       uids: [...uids],
@@ -231,7 +231,10 @@ export class AuditLog implements AuditEmitter {
     );
   }
 
-  /** A node speaks of its own sessions only; a proxy also of those that it relays. */
+  /**
+   * A node speaks of its own sessions only, and does not end one that a proxy speaks of, too: that
+   * the proxy does. A proxy speaks of those that it relays.
+   */
   #isForeign(
     host: ReportingHost,
     event: StoredEvent,
@@ -239,9 +242,11 @@ export class AuditLog implements AuditEmitter {
   ): boolean {
     const sid = sidOf(event);
     if (sid === undefined || host.kind === "proxy") return false;
-    const owner = this.#recent.ownerOf(sid) ??
-      answer?.owners.find((known) => known.sid === sid)?.host;
-    return owner !== undefined && owner !== host.hostId;
+    const ownerOf = (service: "node" | "proxy") =>
+      this.#recent.ownersOf(sid)?.[service] ??
+        answer?.owners.find((known) => known.sid === sid && known.service === service)?.host;
+    const owners = [ownerOf("node"), event.event === "session.end" ? ownerOf("proxy") : undefined];
+    return owners.some((owner) => owner !== undefined && owner !== host.hostId);
   }
 
   #store(event: StoredEvent): void {

@@ -253,8 +253,12 @@ class TestHistory implements EventHistory {
       events: all.filter(({ uid }) => question.uids.includes(uid))
         .map(({ uid, event, reported_by: host }) => ({ uid, event, ...(host ? { host } : {}) })),
       owners: question.sids.flatMap((sid) => {
-        const first = all.find((e) => "sid" in e && e.sid === sid && e.reported_service === "node");
-        return first ? [{ sid, host: first.reported_by! }] : [];
+        return (["node", "proxy"] as const).flatMap((service) => {
+          const first = all.find((e) =>
+            "sid" in e && e.sid === sid && e.reported_service === service
+          );
+          return first ? [{ sid, service, host: first.reported_by! }] : [];
+        });
       }),
       streams: question.streams.flatMap(({ host, stream }) => {
         const last = Math.max(
@@ -354,6 +358,25 @@ Deno.test("a node cannot end, or speak of, another node's session (attack 60)", 
   ]);
   assert.deepEqual(rejected.map((r) => r.index), [0, 1]);
   await log.emitFromHost(HOST, [sessionEnd()]);
+  assert.equal(sink.events.filter((e) => e.event === "session.end").length, 1);
+  await log.close();
+});
+
+Deno.test("a node cannot end a session that a proxy reports, but adds to it (attack 60)", async () => {
+  const { sink, restart } = withHistory();
+  const proxy = { kind: "proxy", hostId: OTHER } as const;
+  const start = exec({ event: "session.start", code: "T2000I", sid: SID, server_id: OTHER });
+  await restart().emitFromHost(proxy, [start]);
+  for (const log of [restart(), restart()]) {
+    const { rejected } = await log.emitFromHost(HOST, [sessionEnd()]);
+    assert.deepEqual(rejected.map((r) => r.reason), ["the session is another host's"]);
+    assert.deepEqual(await log.emitFromHost(HOST, [exec({ sid: SID })]), { rejected: [] });
+    await log.close();
+  }
+  const log = restart();
+  assert.deepEqual(await log.emitFromHost(proxy, [sessionEnd({ server_id: OTHER })]), {
+    rejected: [],
+  });
   assert.equal(sink.events.filter((e) => e.event === "session.end").length, 1);
   await log.close();
 });

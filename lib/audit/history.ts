@@ -11,8 +11,8 @@ export interface HistoryAnswer {
   readonly sinceMs: number;
   /** Those of the uids that were stored, with the host that they are of. */
   readonly events: readonly { uid: string; event: string; host?: string }[];
-  /** The node that was the first to speak of the session. */
-  readonly owners: readonly { sid: string; host: string }[];
+  /** The node, and the proxy, that were the first to speak of the session. */
+  readonly owners: readonly { sid: string; service: "node" | "proxy"; host: string }[];
   /** How far the numbers of these spools went. */
   readonly streams: readonly { host: string; stream: string; last: number }[];
 }

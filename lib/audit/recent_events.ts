@@ -5,20 +5,28 @@ import type { StoredEvent } from "./events.ts";
 const MAX_EVENTS = 50_000;
 const MAX_SESSIONS = 50_000;
 
+/** The host of each kind that was the first to speak of a session. */
+export interface SessionOwners {
+  readonly node?: string;
+  readonly proxy?: string;
+}
+
 export class RecentEvents {
   /** Oldest first. */
   readonly #keys = new Set<string>();
-  /** Session → the node that was the first to speak of it. */
-  readonly #owners = new Map<string, string>();
+  readonly #owners = new Map<string, SessionOwners>();
 
   add(event: StoredEvent): void {
     const key = keyOf(event);
     if (key === undefined) return;
     this.#keys.add(key);
     if (this.#keys.size > MAX_EVENTS) dropOldest(this.#keys);
-    if (!("sid" in event) || event.sid === undefined || this.#owners.has(event.sid)) return;
-    if (event.reported_by === undefined || event.reported_service !== "node") return;
-    this.#owners.set(event.sid, event.reported_by);
+    const { reported_by: host, reported_service: service } = event;
+    if (!("sid" in event) || event.sid === undefined) return;
+    if (host === undefined || service === undefined) return;
+    const owners = this.#owners.get(event.sid);
+    if (owners?.[service] !== undefined) return;
+    this.#owners.set(event.sid, { ...owners, [service]: host });
     if (this.#owners.size > MAX_SESSIONS) dropOldest(this.#owners);
   }
 
@@ -28,7 +36,7 @@ export class RecentEvents {
   }
 
   /** @param sid UUID of a session */
-  ownerOf(sid: string): string | undefined {
+  ownersOf(sid: string): SessionOwners | undefined {
     return this.#owners.get(sid);
   }
 }

@@ -13,14 +13,15 @@ import type { EventPage, EventQuery } from "./event_search.ts";
 const format: FileFormat = {
   // "TLPI"
   applicationId: 0x544c5049,
-  version: 2,
+  version: 3,
   // A loss of power costs the last rows: they are made again from the lines.
   synchronous: "NORMAL",
   schema: [
     `CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL)`,
     `CREATE TABLE events (
        id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type TEXT NOT NULL, user TEXT,
-       sid TEXT, server TEXT, hostname TEXT, node TEXT, uid TEXT NOT NULL,
+       sid TEXT, server TEXT, hostname TEXT, host TEXT, service TEXT,
+       uid TEXT NOT NULL,
        file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL
      )`,
     `CREATE INDEX events_time ON events (time)`,
@@ -40,7 +41,7 @@ const format: FileFormat = {
 };
 
 const columns = [
-  ...["time", "type", "user", "sid", "server", "hostname", "node", "uid"],
+  ...["time", "type", "user", "sid", "server", "hostname", "host", "service", "uid"],
   ...["file", "offset", "size"],
 ];
 /** Read at once. */
@@ -119,8 +120,8 @@ export class EventIndexFile {
       },
       {
         // With min(), SQLite takes the other columns from the row that has it.
-        sql: `SELECT sid, node, min(id) FROM events
-                WHERE sid IN (${marks(sids)}) AND node IS NOT NULL GROUP BY sid`,
+        sql: `SELECT sid, service, host, min(id) FROM events
+                WHERE sid IN (${marks(sids)}) AND service IS NOT NULL GROUP BY sid, service`,
         args: [...sids],
       },
       ...streams.map(({ host, stream }) => ({
@@ -135,7 +136,11 @@ export class EventIndexFile {
         event: String(type),
         ...(server === null ? {} : { host: String(server) }),
       })),
-      owners: owners!.rows.map(({ sid, node }) => ({ sid: String(sid), host: String(node) })),
+      owners: owners!.rows.map(({ sid, service, host }) => ({
+        sid: String(sid),
+        service: service === "proxy" ? "proxy" : "node",
+        host: String(host),
+      })),
       streams: streams.flatMap((asked, i) => {
         const last = numbers[i]!.rows[0]?.[0];
         return last === undefined ? [] : [{ ...asked, last: Number(last) }];
@@ -289,7 +294,8 @@ function insert(lines: readonly Line[], file: number): InStatement {
       textOrNull(sid),
       textOrNull(server_id),
       textOrNull(target_hostname ?? server_hostname),
-      event.reported_service === "node" ? textOrNull(reported_by) : null,
+      textOrNull(reported_by),
+      textOrNull(event.reported_service),
       event.uid,
       file,
       offset,

@@ -224,7 +224,10 @@ Deno.test("the index knows uids, who spoke of a session first, and how far a spo
       streams: [NODE, OTHER, AUTH].map((host) => ({ host, stream: STREAM })),
     });
     assert.deepEqual(answer.events, [{ uid: exec(1).uid, event: "exec", host: NODE }]);
-    assert.deepEqual(answer.owners, [{ sid, host: NODE }]);
+    assert.deepEqual(answer.owners, [
+      { sid, service: "node", host: NODE },
+      { sid, service: "proxy", host: AUTH },
+    ]);
     assert.deepEqual(answer.streams, [
       { host: NODE, stream: STREAM, last: 2 },
       { host: OTHER, stream: STREAM, last: 40 },
