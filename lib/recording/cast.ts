@@ -32,6 +32,8 @@ export type CastEvent =
 /** Longest side of a terminal, in characters. */
 const MAX_SIDE = 65_535;
 const MAX_LABEL = 1024;
+/** Longest text in a description. */
+const MAX_FIELD = 512;
 
 /** The first line, with its line feed. */
 export function headerLine(meta: RecordingMeta): string {
@@ -98,10 +100,26 @@ export function parseEvent(line: string): CastEvent | undefined {
   }
 }
 
+/**
+ * The description within the bounds that readers set: what a client may choose, such as TERM or a
+ * size, must not make its recording one that nobody takes.
+ */
+export function boundedMeta(meta: RecordingMeta): RecordingMeta {
+  const cut = Object.entries(meta).map(([key, value]) =>
+    typeof value === "string" ? [key, value.slice(0, MAX_FIELD).toWellFormed()] : [key, value]
+  );
+  return { ...Object.fromEntries(cut), cols: boundedSide(meta.cols), rows: boundedSide(meta.rows) };
+}
+
+/** A side of a terminal that readers take. */
+export function boundedSide(side: number): number {
+  return Math.min(Math.max(Math.trunc(side) || 1, 1), MAX_SIDE);
+}
+
 /** @throws BadParameter unless every field is there and in bounds */
 export function parseMeta(value: unknown): RecordingMeta {
   if (!isObject(value)) throw new BadParameter("The recording's header lacks its description");
-  const text = (key: keyof RecordingMeta, max = 512): string => {
+  const text = (key: keyof RecordingMeta, max = MAX_FIELD): string => {
     const field = value[key];
     if (typeof field === "string" && field.length <= max) return field;
     throw new BadParameter(`The recording's header has no usable "${key}"`);

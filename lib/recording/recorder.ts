@@ -5,6 +5,7 @@
  */
 import { ConnectionProblem, InternalError, LimitExceeded } from "../base/errors.ts";
 import { log } from "../base/log.ts";
+import { boundedMeta } from "./cast.ts";
 import type { Failure, FromWorker, Sink, ToWorker } from "./messages.ts";
 import { RunningTape, type TapePort } from "./running_tape.ts";
 import type { RecordingSpool } from "./spool.ts";
@@ -80,7 +81,8 @@ export class Recorder implements TapeStarter {
     options: TapeOptions,
     o: { lost: boolean } = { lost: false },
   ): Promise<{ tape: RunningTape; failure?: Failure }> {
-    const { meta, mode } = options;
+    const { mode } = options;
+    const meta = boundedMeta(options.meta);
     const id = this.#nextId++;
     const { remote, patienceMs } = this.#options;
     const upload = mode === "sync" ? new SyncUpload(remote, meta.sid, { patienceMs }) : undefined;
@@ -96,7 +98,7 @@ export class Recorder implements TapeStarter {
     const { promise, resolve } = Promise.withResolvers<Failure | undefined>();
     this.#tapes.set(id, { port: tape.port, started: resolve, meta, mode });
     this.#ensureWorker();
-    this.#post({ id, type: "start", meta, sink: this.#sink(options) }, []);
+    this.#post({ id, type: "start", meta, sink: this.#sink(meta.sid, mode) }, []);
     const failure = await promise;
     if (failure !== undefined) {
       this.#forget(id);
@@ -112,11 +114,11 @@ export class Recorder implements TapeStarter {
     return { tape };
   }
 
-  #sink({ meta, mode }: TapeOptions): Sink {
+  #sink(sid: string, mode: TapeOptions["mode"]): Sink {
     if (mode === "none") return { type: "none" };
     if (mode === "sync") return { type: "recorder" };
     const { spool } = this.#options;
-    return { type: "file", path: spool.path(meta.sid), statePath: spool.statePath(meta.sid) };
+    return { type: "file", path: spool.path(sid), statePath: spool.statePath(sid) };
   }
 
   /** Whether the session may go on without its recording. */

@@ -3,6 +3,7 @@ import { ConnectionProblem, LimitExceeded } from "../base/errors.ts";
 import { configureLog } from "../base/log.ts";
 import { concat } from "../base/bytes.ts";
 import { Recorder } from "./recorder.ts";
+import { summarize } from "./reader.ts";
 import { RecordingSpool } from "./spool.ts";
 import type { RecordingRemote } from "./sync_upload.ts";
 import type { Tape } from "./tape.ts";
@@ -125,6 +126,29 @@ Deno.test("what is shown, the resizes and the markers are in the file, in order"
     assert.equal(Deno.statSync(spool.path(SID)).mode! & 0o777, 0o600);
     assert.equal(Deno.statSync(spool.statePath(SID)).mode! & 0o777, 0o600);
     assert.deepEqual(await spool.describe(SID), testMeta());
+  }));
+
+Deno.test("whatever a client says of its terminal, the recording is one that auth takes", () =>
+  withRecorder(async ({ recorder, spool }) => {
+    const meta = testMeta({
+      term: "x\ud800".repeat(5_000),
+      login: "l".repeat(600),
+      cols: 4_294_967_295,
+      rows: 0,
+    });
+    const tape = await recorder.start({ meta, mode: "async" });
+    for (let i = 0; i < 50_000; i++) tape.resize({ cols: i, rows: 4_294_967_295 });
+    tape.output(text("shown"));
+    tape.mark("m".repeat(100_000));
+    await tape.end();
+    using file = await Deno.open(spool.path(SID));
+    const { header, complete } = await summarize(file);
+    assert.equal(complete, true);
+    assert.equal(header.teleport?.term.length, 512);
+    assert.deepEqual([header.width, header.height], [65_535, 1]);
+    const lines = (await zcat(await Deno.readFile(spool.path(SID)))).trimEnd().split("\n");
+    assert.ok(lines.some((line) => line.endsWith('"49999x65535"]')));
+    assert.ok(lines.length < 100, "sizes between which nothing is shown are one");
   }));
 
 Deno.test("times never go back, whatever happens to the clock", () =>

@@ -1,5 +1,6 @@
 /** A tape's half on the main thread: gathers what is shown, and knows how far the Worker is. */
 import { InternalError, LimitExceeded, type TeleportError } from "../base/errors.ts";
+import { boundedSide } from "./cast.ts";
 import type { Failure, FromWorker, ToWorker } from "./messages.ts";
 import type { SyncUpload } from "./sync_upload.ts";
 import type { Tape, TapeSize } from "./tape.ts";
@@ -67,6 +68,8 @@ export class RunningTape implements Tape {
   #length = 0;
   #marks: number[] = [];
   #lastMark = -Infinity;
+  /** Not said yet. */
+  #size: { time: number; cols: number; rows: number } | undefined;
   #behind = 0;
   /** When little was not worked off for the last time. */
   #caughtUpAt = 0;
@@ -109,12 +112,13 @@ export class RunningTape implements Tape {
 
   output(chunk: Uint8Array): Promise<void> | undefined {
     if (this.#ending || chunk.length === 0) return undefined;
+    this.#flushSize();
     const time = this.#time();
     for (let at = 0; at < chunk.length;) {
       const part = chunk.subarray(at, at + POST_BYTES - this.#length);
       this.#keep(part, time);
       at += part.length;
-      if (this.#length >= POST_BYTES) this.#flush();
+      if (this.#length >= POST_BYTES) this.#flushOutput();
     }
     if (this.#length > 0) this.#context.touched(this.port);
     if (!this.#isBehind()) return undefined;
@@ -122,9 +126,11 @@ export class RunningTape implements Tape {
   }
 
   resize({ cols, rows }: TapeSize): void {
-    if (this.#ending || !isSide(cols) || !isSide(rows)) return;
-    this.#flush();
-    this.#context.post({ type: "resize", time: this.#time(), cols, rows }, []);
+    if (this.#ending) return;
+    this.#flushOutput();
+    // Of sizes between which nothing is shown, the last one counts.
+    this.#size = { time: this.#time(), cols: boundedSide(cols), rows: boundedSide(rows) };
+    this.#context.touched(this.port);
   }
 
   mark(label: string): void {
@@ -192,6 +198,16 @@ export class RunningTape implements Tape {
   }
 
   #flush(): void {
+    this.#flushOutput();
+    this.#flushSize();
+  }
+
+  #flushSize(): void {
+    if (this.#size) this.#context.post({ type: "resize", ...this.#size }, []);
+    this.#size = undefined;
+  }
+
+  #flushOutput(): void {
     if (this.#length === 0 || this.#pending === undefined) return;
     const { buffer } = this.#pending;
     const message = { type: "output", buffer, length: this.#length, marks: this.#marks } as const;
@@ -256,8 +272,4 @@ export class RunningTape implements Tape {
     for (const resolve of this.#snapshots.values()) resolve(new Uint8Array(0));
     this.#snapshots.clear();
   }
-}
-
-function isSide(n: number): boolean {
-  return Number.isInteger(n) && n >= 1 && n <= 65_535;
 }

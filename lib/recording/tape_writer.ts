@@ -108,6 +108,7 @@ export class TapeWriter {
     this.#begin(time);
     this.#lines.text(line);
     this.#flags |= HAS_NOTES;
+    if (this.#lines.length >= MEMBER_BYTES) this.flush();
   }
 
   #begin(time: number): void {
