@@ -211,7 +211,8 @@ export class AuditLog implements AuditEmitter {
       each.isDoubtful = event.event === "session.end" || !this.#sequences.isNew(event);
       if (each.isDoubtful && !this.#recent.has(event)) uids.add(event.uid);
       const sid = sidOf(event);
-      if (sid !== undefined && this.#recent.ownersOf(sid)?.node === undefined) sids.add(sid);
+      const isOwned = this.#recent.ownersOf(sid ?? "")?.node !== undefined;
+      if (sid !== undefined && (!isOwned || event.event === "session.end")) sids.add(sid);
     }
     const question: HistoryQuestion = {
       uids: [...uids],
