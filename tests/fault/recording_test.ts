@@ -198,6 +198,33 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
     });
   }
 
+  await t.step(
+    "of the proxy: the node ends the session, and nothing of it is missing",
+    async () => {
+      const before = (await eventsOf(cluster, "session.start")).length;
+      const terminal = await openTicking(joe);
+      try {
+        const sid = await newSession(cluster, before);
+        await pause(next() * 1500);
+        await cluster.daemon("proxy").stop("SIGKILL");
+        await terminal.shows(/ended with status/);
+        await cluster.restart("proxy");
+        // The session waits for its owner for a while.
+        const { torn } = await recordings.finished(sid, 60_000);
+        assert.equal(torn, false);
+        const ticks = ticksOf(await recordings.output(sid));
+        assertNoGap(ticks);
+        const shown = Number(
+          (await terminal.screen()).match(/tick (\d+) \d+\s+(?!tick)/)?.[1] ?? 0,
+        );
+        assert.ok(ticks.at(-1)!.n >= shown, `tick ${shown} was shown and is not recorded`);
+        await assertEndsOnce(cluster, sid);
+      } finally {
+        await terminal.close();
+      }
+    },
+  );
+
   await t.step("auth is away for the whole session, and both are killed after it", async () => {
     const before = (await eventsOf(cluster, "session.start")).length;
     await cluster.daemon("auth").stop("SIGKILL");
