@@ -72,6 +72,7 @@ const activeSession = z.strictObject({
   server_id: z.uuid(),
   server_hostname: text(255),
   server_addr: text(255),
+  target_hostname: text(255).optional(),
   started: z.iso.datetime(),
   cols: z.number().int().min(0).max(65_535),
   rows: z.number().int().min(0).max(65_535),

@@ -122,6 +122,8 @@ export interface ActiveSession {
   server_id: string;
   server_hostname: string;
   server_addr: string;
+  /** Of a session that a proxy reports: the host behind it. */
+  target_hostname?: string;
   /** RFC 3339, UTC. */
   started: string;
   /** Of the terminal; 0 without one. */

@@ -8,10 +8,11 @@ const MAX_COMMAND = 40;
 
 /** @param nowMs since 1970, what "For" is counted to */
 export function sessionRow(session: ActiveSession, nowMs: number): string[] {
-  const { sid, user, login, server_hostname, started } = session;
+  const { sid, user, login, server_hostname, target_hostname, started } = session;
   const seconds = Math.max(0, Math.floor((nowMs - Date.parse(started)) / 1000));
   return [
-    ...[sid, user, login, server_hostname, whatRuns(session), formatDuration(seconds * 1000)],
+    ...[sid, user, login, target_hostname ?? server_hostname, whatRuns(session)],
+    formatDuration(seconds * 1000),
     peopleIn(session),
   ];
 }

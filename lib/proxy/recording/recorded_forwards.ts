@@ -59,12 +59,15 @@ export class RecordedForwards {
     const shown = { ...bind };
     return await this.#reported("remote", shown, async (client) => {
       const asked = this.#reserve(bind);
+      // The first connection may come together with the answer.
+      const port = Promise.withResolvers<number>();
       try {
         const forward = await client.requestTcpipForward(
           bind,
-          (stream, from) => this.#onConnection(stream, from, { ...bind, port: shown.port }),
+          async (stream, from) =>
+            await this.#onConnection(stream, from, { ...bind, port: await port.promise }),
         );
-        shown.port = forward.port;
+        port.resolve(shown.port = forward.port);
         this.#forwards.set(keyOf(shown), forward);
         return forward.port;
       } finally {

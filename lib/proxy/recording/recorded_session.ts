@@ -144,6 +144,7 @@ export class RecordedSession implements RunningSession {
       server_id: facts.server_id,
       server_hostname: facts.server_hostname ?? "",
       server_addr: facts.server_addr ?? "",
+      target_hostname: facts.target_hostname ?? "",
       started: this.#started,
       cols,
       rows,
@@ -231,10 +232,10 @@ export class RecordedSession implements RunningSession {
       if (this.#isClosed) throw new AccessDenied("the client has gone");
       if (this.#pty && start.kind !== "subsystem") this.#tape = await this.#startTape(this.#pty);
     } catch (error) {
-      onRejected(messageOf(error));
+      if (!this.#isClosed) onRejected(messageOf(error));
       throw error;
     }
-    if (target.banner !== "" && start.kind !== "subsystem") channel.stderr.write(target.banner);
+    this.#greet(start, channel);
     this.#command = commandOf(start);
     audit.started(this.#tape && this.#pty ? sizeText(this.#pty) : undefined);
     // A node lists its own.
@@ -253,6 +254,14 @@ export class RecordedSession implements RunningSession {
       audit.ended(result.bytes, lost && { participants, recording, lost });
       await this.#tape?.end();
     }
+  }
+
+  /** With what the host says to those who log in. */
+  #greet({ kind }: SessionStart, { stderr }: ServerChannel): void {
+    const { banner } = this.#options.target;
+    if (banner === "" || kind === "subsystem") return;
+    // A terminal in raw mode is not taken to the left by a line feed alone.
+    stderr.write(this.#pty ? banner.replaceAll("\n", "\r\n") : banner);
   }
 
   async #run(

@@ -12,6 +12,7 @@ import { isHostName } from "../../cert/names.ts";
 import type { UserIdentity } from "../../cert/identity.ts";
 import {
   type AuthFailure,
+  type HostKey,
   type ServerConnection,
   type ServerLimits,
   SshServer,
@@ -75,17 +76,18 @@ export class RecordingProxy {
     const { connection, target, route, signal } = request;
     const { certificates, dial } = this.#options;
     const name = shownName(target, route);
-    const dialed = dialRoute(route, connection.remote, { signal, ...(dial ? { dial } : {}) });
-    let hostKey;
-    try {
-      hostKey = await certificates.get(name);
-    } catch (error) {
-      dialed.then((stream) => stream.destroy(), () => {});
-      throw error;
+    const [certified, dialed] = await Promise.allSettled([
+      certificates.get(name),
+      dialRoute(route, connection.remote, { signal, ...(dial ? { dial } : {}) }),
+    ]);
+    if (certified.status === "rejected") {
+      if (dialed.status === "fulfilled") dialed.value.destroy();
+      throw certified.reason;
     }
-    const first = await dialed;
+    if (dialed.status === "rejected") throw dialed.reason;
+    const first = dialed.value;
     const [near, far] = streamPair();
-    const server = this.#server(request, first, hostKey);
+    const server = this.#server(request, first, certified.value);
     this.#servers.add(server);
     far.once("close", () => {
       this.#servers.delete(server);
@@ -104,7 +106,7 @@ export class RecordingProxy {
   #server(
     { connection: outer, target, route, onAuthFailure }: RecordedRequest,
     first: Duplex,
-    hostKey: Awaited<ReturnType<HostCertificates["get"]>>,
+    hostKey: HostKey,
   ): SshServer<RecordedUser> {
     const { cache, identity, leases, clock, dial, limits } = this.#options;
     const { cluster } = identity();

@@ -225,6 +225,17 @@ Deno.test("who logs in behind must be who has logged in to the proxy (attack 31)
   await assert.rejects(setting.reach(other, { username: "eve" }), /do not allow the login "eve"/);
 });
 
+Deno.test("a host that cannot be reached is said to be so, before anything of SSH", async () => {
+  await using setting = await Setting.create();
+  setting.unreachable = new ConnectionProblem("Cannot connect to 198.51.100.7:22: no route");
+  const outer = await setting.logIn(setting.credential());
+  const { stderr, status } = await outcome(await outer.subsystem("proxy:web-1:22"));
+  assert.match(stderr, /^error: Cannot connect to 198\.51\.100\.7:22: no route/);
+  assert.deepEqual(status, { code: 1 });
+  setting.refusal = new AccessDenied("not that name either");
+  await assert.rejects(outer.directTcpip("web-2", 22), /not that name either/);
+});
+
 Deno.test("a name that auth does not certify is refused with auth's reason", async () => {
   await using setting = await Setting.create({ handlers: host(echo) });
   setting.refusal = new AccessDenied(
@@ -472,6 +483,7 @@ Deno.test("an administrator ends a session; its client reads why", () =>
     const shell = await (await reach()).shell({ pty: PTY, agentForwarding: true });
     await until(() => setting.sessions.list().length === 1);
     const [session] = setting.sessions.list();
+    assert.deepEqual([session!.target_hostname, session!.interactive], ["web-1", false]);
     setting.sessions.end(session!.sid, "The session was ended by alice");
     const { stderr } = await outcome(shell);
     assert.match(stderr, /The session was ended by alice/);

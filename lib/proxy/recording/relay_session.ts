@@ -42,7 +42,7 @@ async function copyRecorded(
   const recorder = new Transform({
     transform(chunk: Uint8Array, _encoding, done) {
       const behind = tape.output(chunk);
-      if (behind) behind.then(() => done(null, chunk));
+      if (behind) behind.then(() => done(null, chunk), (error) => done(error));
       else done(null, chunk);
     },
   });

@@ -153,6 +153,8 @@ export class Setting implements AsyncDisposable {
   readonly certified: string[] = [];
   /** Why a name is not certified. */
   refusal: Error | undefined;
+  /** Why the host behind cannot be reached. */
+  unreachable: Error | undefined;
   /** Why no session can be recorded. */
   noTape: Error | undefined;
   auditIsFull = false;
@@ -205,15 +207,17 @@ export class Setting implements AsyncDisposable {
       recording_on_full: "refuse",
       ...o.config,
     };
-    const dial = () => {
-      const [near, far] = streamPair();
-      target.accept(far, PROXY, { host: TARGET_IP, port: 22 });
-      return Promise.resolve(near);
-    };
     const sessions = new RunningSessions();
     // What follows refers to the setting, which is made last.
     const made: { setting?: Setting } = {};
     const self = () => made.setting!;
+    const dial = () => {
+      const { unreachable } = self();
+      if (unreachable) return Promise.reject(unreachable);
+      const [near, far] = streamPair();
+      target.accept(far, PROXY, { host: TARGET_IP, port: 22 });
+      return Promise.resolve(near);
+    };
     const tapes: TapeStarter = {
       start(options) {
         if (self().noTape) return Promise.reject(self().noTape);
