@@ -45,6 +45,11 @@ export interface RecordingStoreOptions {
 const MAX_UNFINISHED = 10_000;
 /** How often a recording may fail its hash before it is refused for good. */
 const MAX_DISCARDED = 3;
+/**
+ * No more than this counts of what the clock says of the time before a start: it may have been set,
+ * and every host gets an hour to come back.
+ */
+const MAX_SILENCE_MS = 23 * 3_600_000;
 const HASH_SLICE = 256 * 1024;
 
 export class RecordingStore {
@@ -353,12 +358,20 @@ export class RecordingStore {
     return hash.digest("hex");
   }
 
+  /** For how long a recording has not grown before this start, in milliseconds, within bounds. */
+  async #silence(sid: string): Promise<number> {
+    const { mtime } = await Deno.stat(this.path(sid)).catch(() => ({ mtime: null }));
+    return mtime ? Math.min(Math.max(0, Date.now() - mtime.getTime()), MAX_SILENCE_MS) : 0;
+  }
+
   async #load(): Promise<void> {
     const directory = await privateDirectory(this.#options.directory);
     const { recordings, unreadable } = await loadIndex(directory);
     for (const recording of recordings) {
       this.#recordings.set(recording.sid, recording);
-      if (!recording.finished) this.#touched.set(recording.sid, this.#steadyNow());
+      if (!recording.finished) {
+        this.#touched.set(recording.sid, this.#steadyNow() - await this.#silence(recording.sid));
+      }
     }
     for (const { sid, why } of unreadable) await this.#quarantine(sid, why);
   }

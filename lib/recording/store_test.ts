@@ -213,6 +213,22 @@ Deno.test("a recording whose host does not come back is ended and marked, and go
     assert.equal((await again.info(SID))?.torn, false);
   }));
 
+Deno.test("restarts of auth do not put off that a recording is given up, and a host has an hour", () =>
+  inDirectory(async (directory) => {
+    const HOUR = 3_600_000;
+    const store = open(directory);
+    await store.append(NODE, { sid: SID, offset: 0, data: testRecording(["one"]) });
+    const longAgo = new Date(Date.now() - 1000 * HOUR);
+    await Deno.utime(store.path(SID), longAgo, longAgo);
+    let now = 0;
+    const again = open(directory, { now: () => now });
+    await again.ready;
+    now = HOUR - 1;
+    assert.deepEqual(await again.giveUp({ idleMs: 24 * HOUR }), []);
+    now = HOUR;
+    assert.equal((await again.giveUp({ idleMs: 24 * HOUR })).length, 1);
+  }));
+
 Deno.test("a host that had begun and sent nothing is given up as well", () =>
   inDirectory(async (directory) => {
     const store = open(directory, { now: () => 0 });
