@@ -3,7 +3,7 @@ import { ConnectionProblem } from "../../lib/base/errors.ts";
 import { printable } from "../../lib/base/text.ts";
 import { GIVEN_BACK, overLastLine } from "../../lib/base/vt.ts";
 import { transportStatusOf, UsageError } from "../../lib/cli/exit.ts";
-import { outBytes, say, warn } from "../../lib/cli/output.ts";
+import { outBytes, say } from "../../lib/cli/output.ts";
 import type { CommandSpec } from "../../lib/cli/program.ts";
 import { outputStream, stdinStream, StdinTerminal } from "../../lib/cli/terminal.ts";
 import { chooseMode, findSession, resizeOf, sizeNotice } from "../../lib/client/join.ts";
@@ -12,6 +12,9 @@ import { connectCluster } from "./credentials.ts";
 import { agentFlag } from "./forward_flags.ts";
 import { listSessions } from "./list_sessions.ts";
 import { agentForwarding, type NodeAccess, openNode } from "./node_access.ts";
+
+/** After joining, until a word about the terminal's size is shown, in milliseconds. */
+const NOTICE_MS = 1_000;
 
 export const command: CommandSpec = {
   name: "join",
@@ -48,6 +51,11 @@ export const command: CommandSpec = {
     const mode = chooseMode(session, flags.text("mode"));
     const { sid, login, server_id, server_hostname } = session;
     const terminal = new StdinTerminal();
+    /** Over the last line: what the session draws is not ours to move. */
+    const show = (notice: string | undefined) => {
+      if (notice === undefined || !terminal.isRaw) return;
+      outBytes(utf8Encode(overLastLine(notice.slice(0, terminal.size().cols - 1))));
+    };
     const access: NodeAccess = { cluster, credentials, quiet: false, options: {} };
     const name = printable(server_hostname);
     const forwarding = await agentForwarding(flags);
@@ -55,14 +63,12 @@ export const command: CommandSpec = {
       ...forwarding?.handlers,
       onGlobalRequest(name, payload) {
         const size = resizeOf(name, payload);
-        const notice = size && sizeNotice(size, terminal.size());
-        if (notice !== undefined && terminal.isRaw) {
-          outBytes(utf8Encode(overLastLine(notice.slice(0, terminal.size().cols - 1))));
-        }
+        if (size) show(sizeNotice(size, terminal.size()));
       },
     });
-    const notice = sizeNotice(session, terminal.size());
-    if (notice !== undefined) warn(notice);
+    // Not at once: the picture of the session wipes what was there before.
+    const timer = setTimeout(() => show(sizeNotice(session, terminal.size())), NOTICE_MS);
+    using _timer = { [Symbol.dispose]: () => clearTimeout(timer) };
     const end = await runSession(client, {
       terminal,
       env: { TELEPORT_SESSION: sid, TELEPORT_SESSION_JOIN_MODE: mode },

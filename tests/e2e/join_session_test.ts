@@ -118,6 +118,7 @@ Deno.test("sessions are joined", async (t) => {
     await terminal.shows(/held by a certificate/);
     const observer = await open(carol, "join", sid);
     await observer.shows(/^held by a certificate\n(~\s*\n){20}/m);
+    await observer.shows(/keys are ignored, Ctrl-C leaves\s*$/);
     await terminal.press("Enter");
     await terminal.type("and seen by others");
     await observer.shows(/^held by a certificate\nand seen by others\n~/m);
@@ -202,8 +203,15 @@ Deno.test("sessions are joined", async (t) => {
 
   await t.step("a moderator ends a session by a key", async () => {
     const { terminal, sid } = await shell();
-    const moderator = await open(bob, "join", "--mode=moderator", sid);
+    const moderator = await Terminal.open([bin("tsh"), "join", "--mode=moderator", sid], {
+      dir: cluster.dir,
+      env: bob.env,
+      cols: 70,
+    });
+    terminals.push(moderator);
     await terminal.shows(/^bob has joined this session as moderator$/m);
+    await moderator.shows(/^You are in alice's session .* Ctrl-C leaves, t ends it for$/m);
+    await moderator.shows(/^This session has 80×24 characters, your terminal 70×24: lines are cu/m);
     await moderator.press("t");
     for (const party of [terminal, moderator]) {
       await party.shows(/ended by bob, its moderator[\s\S]*\[ended with status 255\]/);

@@ -133,14 +133,14 @@ export class LiveSession implements RunningSession {
     party.missOutput();
     const size = `${this.#size.cols}×${this.#size.rows}`;
     party.greet(
-      `Joining session ${id} of ${owner.user}, ${login}@${place.server_hostname}, terminal ${size}, ` +
-        `as ${mode}. ${waysOf(mode)}`,
+      `Joining session ${id} of ${owner.user}, ${login}@${place.server_hostname}, terminal ${size}`,
     );
     this.#announce(`${user} has joined this session as ${mode}`, party);
     audit.joined(party.fields, mode);
     tape.mark(`join ${user} (${mode})`);
     this.#add(party);
-    this.#draw(party);
+    // The picture wipes what was there before.
+    this.#draw(party, `You are in ${owner.user}'s session as ${mode}: ${waysOf(mode)}`);
   }
 
   /** A party's channel is gone. */
@@ -151,6 +151,7 @@ export class LiveSession implements RunningSession {
 
   /** The party's terminal has another size now. Of those who type the last one counts. */
   resize(party: Party, size: TerminalSize): void {
+    party.cols = size.cols;
     if (this.#isOver || party.mode !== "peer" || !(size.cols > 0 && size.rows > 0)) return;
     const { audit, tape, id, onChange } = this.#options;
     const before = this.#size;
@@ -238,13 +239,19 @@ export class LiveSession implements RunningSession {
     });
   }
 
-  /** Gives a party the screen as it is, and then what follows. */
-  #draw(party: Party): void {
+  /**
+   * Gives a party the screen as it is, and then what follows.
+   *
+   * @param notice for this party alone
+   */
+  #draw(party: Party, notice?: string): void {
     this.#whenWhole(() => {
       if (party.isGone || !party.needsPicture) return;
       party.waitForPicture();
       this.#picture().then((picture) => {
         party.draw(picture);
+        const style = { cols: this.#size.cols, fullScreen: isFullScreen(picture) };
+        if (notice !== undefined) this.#whenWhole(() => party.notify(notice, style));
         // It fell behind again meanwhile, and has read all the same.
         if (party.needsPicture && !party.isFull) this.#draw(party);
       });
@@ -357,10 +364,10 @@ export class LiveSession implements RunningSession {
 function waysOf(mode: Party["mode"]): string {
   switch (mode) {
     case "peer":
-      return "What you type goes to it.";
+      return "what you type goes to it";
     case "observer":
-      return "What you type is ignored; Ctrl-C leaves.";
+      return "keys are ignored, Ctrl-C leaves";
     case "moderator":
-      return "What you type is ignored; Ctrl-C leaves, t ends the session for everybody.";
+      return "Ctrl-C leaves, t ends it for all";
   }
 }

@@ -18,11 +18,8 @@ Deno.test("who joins late gets the screen, then what follows, nothing twice and 
   await settle();
   it.program.say("three");
   await settle();
-  assert.match(
-    bob.seen,
-    /Joining session 5e551011-.* of alice, root@node-1, terminal 80×25, as peer/,
-  );
-  assert.match(bob.seen, /<one >two three$/);
+  assert.match(bob.seen, /^Joining session 5e551011-.* of alice, root@node-1, terminal 80×25\r\n/);
+  assert.match(bob.seen, /<one >two \r\nYou are in alice's session as peer: .*\r\nthree$/);
   assert.match(it.owner.seen, /one [\s\S]*two [\s\S]*three/);
   await it.end();
   assert.deepEqual([it.owner.exit, bob.exit], [{ code: 0 }, { code: 0 }]);
@@ -166,6 +163,20 @@ Deno.test("everybody reads who comes and goes", async () => {
   await it.end();
 });
 
+Deno.test("a line about the session fits the terminal of who reads it", async () => {
+  const it = live();
+  const bob = it.join("bob", "peer", { cols: 30 });
+  await settle();
+  assert.match(bob.seen, /\r\nYou are in alice's session as\r\n$/);
+  it.session.resize(bob.party, { cols: 200, rows: 50 });
+  const carol = "c".repeat(150);
+  it.join(carol);
+  await settle();
+  assert.match(bob.seen, new RegExp(`\r\n${carol} has joined this session as peer\r\n$`));
+  assert.match(it.owner.seen, /\r\nc{79}\r\n$/);
+  await it.end();
+});
+
 Deno.test("nothing is written within an escape sequence or a character", async () => {
   const it = live();
   it.program.say("\x1b[3");
@@ -177,7 +188,7 @@ Deno.test("nothing is written within an escape sequence or a character", async (
   it.program.say("1mred \u20ac".slice(0, -1));
   await settle();
   assert.ok(it.owner.seen.startsWith("\x1b[31mred \r\nbob has joined"));
-  assert.ok(bob.seen.endsWith("<\x1b[31mred >"));
+  assert.ok(bob.seen.includes("<\x1b[31mred >\r\nYou are in alice's session"));
   const euro = new TextEncoder().encode("\u20ac");
   it.program.say(euro.subarray(0, 1));
   await settle();

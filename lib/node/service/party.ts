@@ -12,6 +12,8 @@ export interface PartyOptions {
   readonly mode: JoinMode;
   /** TERM. */
   readonly term: string;
+  /** Width of its terminal, in characters; 0 when unknown. */
+  readonly cols: number;
   readonly channel: ServerChannel;
   /** How the audit log names this party's connection. */
   readonly fields: PartyFacts;
@@ -40,6 +42,8 @@ const FAILED = 255;
  */
 export class Party {
   readonly joined = new Date().toISOString();
+  /** Width of its own terminal, in characters; 0 when unknown. */
+  cols: number;
   /** Bytes sent and received. */
   tx = 0;
   rx = 0;
@@ -56,6 +60,7 @@ export class Party {
 
   constructor(options: PartyOptions) {
     this.#options = options;
+    this.cols = options.cols;
   }
 
   get user(): string {
@@ -118,7 +123,8 @@ export class Party {
 
   /** A line that is not the program's. */
   notify(text: string, style: Omit<NoticeStyle, "term">): void {
-    this.send(notice(text, { ...style, term: this.#options.term }));
+    const cols = Math.min(style.cols, this.cols || style.cols);
+    this.send(notice(text, { ...style, cols, term: this.#options.term }));
   }
 
   /** Text for this party alone, before anything of the program. */

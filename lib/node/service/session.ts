@@ -212,6 +212,7 @@ export class Session {
       user: connection.identity.identity.user,
       mode,
       term: this.#pty?.term ?? "",
+      cols: this.#pty?.cols ?? 0,
       channel,
       fields: facts,
       onActivity,

@@ -140,7 +140,7 @@ export class FakeClient {
   constructor(
     readonly user: string,
     readonly mode: JoinMode = "peer",
-    o: { reads?: boolean; mayReturn?: boolean; term?: string } = {},
+    o: { reads?: boolean; mayReturn?: boolean; term?: string; cols?: number } = {},
   ) {
     this.#reads = o.reads ?? true;
     this.#stream = new Duplex({
@@ -163,6 +163,7 @@ export class FakeClient {
       user,
       mode,
       term: o.term ?? "dumb",
+      cols: o.cols ?? 80,
       channel,
       fields: { user, login: "root", server_id: NODE_ID },
       onActivity: () => {},
@@ -210,7 +211,11 @@ export interface Live {
   readonly tape: FakeTape;
   readonly owner: FakeClient;
   readonly events: AuditEvent[];
-  join(user: string, mode?: JoinMode, o?: { reads?: boolean; term?: string }): FakeClient;
+  join(
+    user: string,
+    mode?: JoinMode,
+    o?: { reads?: boolean; term?: string; cols?: number },
+  ): FakeClient;
   /** Ends the program and waits for all to be reported. */
   end(): Promise<void>;
 }
