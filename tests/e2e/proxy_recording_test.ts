@@ -9,6 +9,7 @@ import { bin, eventually, run, type RunOptions, type RunResult } from "../harnes
 import { Sshd } from "../harness/sshd.ts";
 import { SshAgent } from "../harness/ssh_agent.ts";
 import { Terminal } from "../harness/terminal.ts";
+import { XServer } from "../harness/x_server.ts";
 
 type Event = Record<string, unknown>;
 
@@ -26,7 +27,7 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
   await using _sshd = await Sshd.start(cluster, {
     port: signed,
     names: ["localhost"],
-    extra: [`Banner ${dir}/banner`],
+    extra: [`Banner ${dir}/banner`, "X11Forwarding yes", "XAuthLocation /usr/bin/xauth"],
   });
   await using _plain = await Sshd.start(cluster, { port: plain });
   await using agent = await SshAgent.start(cluster.dir);
@@ -134,6 +135,19 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     await eventOf(cluster, ports("local"));
     await eventOf(cluster, ports("remote"));
   });
+
+  await t.step(
+    "-Y: X11 programs on the sshd and on a node; the agent goes on to both",
+    async () => {
+      await using x = await XServer.start(joe.home);
+      for (const host of [["-p", `${signed}`, "root@localhost"], ["root@node-1.main"]]) {
+        const shown = await ssh(["-Y", ...host, "xdpyinfo; ssh-add -l"], undefined, x.env);
+        assert.match(shown.stdout, /dimensions:\s+64x64 pixels/, shown.stderr);
+        assert.match(shown.stdout, /ED25519-CERT/);
+      }
+      await eventOf(cluster, (e) => e.event === "x11-forward" && !!e.target_addr && !!e.success);
+    },
+  );
 
   await t.step("another user's certificate in the agent is not used", async () => {
     const eve = await cluster.enrol("eve", ["root"]);
@@ -243,7 +257,7 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
 });
 
 interface StockSsh {
-  (args: string[], stdin?: string): Promise<RunResult>;
+  (args: string[], stdin?: string, env?: Record<string, string>): Promise<RunResult>;
   /** For scp and sftp. */
   options: string[];
 }
@@ -271,8 +285,8 @@ async function stockSsh(cluster: Cluster, person: Person, agent: SshAgent): Prom
   );
   const options = ["-F", config];
   const env = { ...person.env, ...agent.env };
-  const call = (args: string[], stdin?: string) => {
-    const o: RunOptions = { env, ...(stdin === undefined ? {} : { stdin }) };
+  const call = (args: string[], stdin?: string, more: Record<string, string> = {}) => {
+    const o: RunOptions = { env: { ...env, ...more }, ...(stdin === undefined ? {} : { stdin }) };
     return run(["ssh", ...options, "-A", ...args], o);
   };
   return Object.assign(call, { options });
