@@ -31,6 +31,8 @@ export interface ForwarderOptions {
 
 /** What was written is looked at after so long, milliseconds: many events at once. */
 const GATHER_MS = 200;
+/** How long a delivery may still take when the daemon ends, milliseconds. */
+const GIVE_UP_MS = 500;
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
@@ -38,6 +40,8 @@ export class Forwarder {
   readonly #loop: Promise<void>;
   #wake = Promise.withResolvers<void>();
   #isAway = false;
+  #onStop = () => {};
+  #giveUpTimer: number | undefined;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
@@ -51,9 +55,22 @@ export class Forwarder {
 
   async close(): Promise<void> {
     this.#stop.abort(new Error("the audit log is closed"));
+    this.#onStop();
     this.#wake.resolve();
     await this.#loop;
+    clearTimeout(this.#giveUpTimer);
     this.#options.destination.close?.();
+  }
+
+  /** Rejects a while after the end has begun. */
+  #givenUp(): Promise<never> {
+    return new Promise((_, reject) => {
+      const giveUp = () => {
+        this.#giveUpTimer = setTimeout(() => reject(this.#stop.signal.reason), GIVE_UP_MS);
+      };
+      this.#onStop = giveUp;
+      if (this.#stop.signal.aborted) giveUp();
+    });
   }
 
   async #run(): Promise<void> {
@@ -95,7 +112,8 @@ export class Forwarder {
     const { logs, destination } = this.#options;
     const chunk = await readOn(logs, position, destination.chunkBytes);
     if (chunk === undefined) return undefined;
-    await destination.deliver(chunk, this.#stop.signal);
+    // A pipe that nobody reads must not keep the daemon from its end.
+    await Promise.race([destination.deliver(chunk, this.#stop.signal), this.#givenUp()]);
     const moved = { file: chunk.file, offset: chunk.offset + chunk.bytes.length };
     await this.#save(moved);
     if (this.#isAway) {

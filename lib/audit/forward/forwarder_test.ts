@@ -127,6 +127,29 @@ Deno.test("a destination that begins at the end gets what comes after its first 
     assert.deepEqual(keeper.users, ["u5", "u6"]);
   }));
 
+Deno.test("a destination that takes nothing does not hold up the end", () =>
+  inDirectory(async ({ log, start }) => {
+    log.write([event(0)]);
+    const asked = Promise.withResolvers<void>();
+    const forwarder = start({
+      name: "stuck",
+      begin: "start",
+      chunkBytes: 1024,
+      deliver: () => {
+        asked.resolve();
+        return new Promise(() => {});
+      },
+    });
+    await asked.promise;
+    await forwarder.close();
+    // What was not taken comes again.
+    const keeper = new Keeper();
+    const second = start(keeper);
+    await keeper.has(1);
+    await second.close();
+    assert.deepEqual(keeper.users, ["u0"]);
+  }));
+
 Deno.test("a line that is longer than a chunk is delivered whole", () =>
   inDirectory(async ({ log, start }) => {
     const keeper = new Keeper("start", 100);
