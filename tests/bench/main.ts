@@ -8,12 +8,13 @@ import { latency } from "./latency.ts";
 import { OpenSsh } from "./openssh.ts";
 import { OsUser } from "../harness/os_user.ts";
 import { rate } from "./rate.ts";
+import { recorded } from "./recorded.ts";
 import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
 import { throughput } from "./throughput.ts";
 import { Bench } from "./setting.ts";
 
-const sections = { start, latency, throughput, sessions, rate };
+const sections = { start, latency, throughput, sessions, rate, recorded };
 
 const json = Deno.args.includes("--format=json");
 const wanted = Deno.args.filter((arg) => !arg.startsWith("-"));
