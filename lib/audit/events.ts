@@ -6,6 +6,8 @@
  * dependency, so that everything may import it.
  */
 
+import type { SessionRecording } from "../resources/types.ts";
+
 /** Severity is the code's last letter: I information, W warning, E failure. */
 export const EventCode = {
   UserLocalLogin: "T1000I",
@@ -194,7 +196,7 @@ export interface SessionEndEvent extends SessionFields {
   torn?: true;
 }
 
-export type RecordingMode = "node" | "node-sync" | "proxy" | "proxy-sync" | "off";
+export type RecordingMode = SessionRecording;
 
 /** The recording of a session has arrived whole at the auth server, which says so itself. */
 export interface SessionUploadEvent {
