@@ -67,6 +67,12 @@ export class Forwarding implements Disposable {
     return forwarding;
   }
 
+  /** The agent goes to any number of them. */
+  get needsOneNode(): boolean {
+    const { local, remote, dynamic } = this.#plan;
+    return local.length + remote.length + dynamic.length > 0 || this.#x11 !== undefined;
+  }
+
   /** What the connection needs to know before it is made. */
   get handlers(): Pick<ConnectOptions, "onAgentChannel" | "onX11Channel"> {
     const [agent, x11] = [this.#agent, this.#x11];

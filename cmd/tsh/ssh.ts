@@ -91,7 +91,9 @@ export const command: CommandSpec = {
     const nodes = await matchingNodes(access, parsed.labels);
     const targets = nodes.map(({ name, id }) => ({ host: id, port, login, name }));
     const [first] = targets;
-    if (targets.length > 1 && (run.forwarding || mode !== "session")) throw tooMany(targets);
+    if (targets.length > 1 && (run.forwarding?.needsOneNode || mode !== "session")) {
+      throw tooMany(targets);
+    }
     if (first === undefined || targets.length === 1 || words.length === 0) {
       if (targets.length > 1 && !quiet) {
         warn(`Multiple nodes matched label selector, connecting to ${first?.name}.`);
@@ -99,7 +101,7 @@ export const command: CommandSpec = {
       return await runOnOne(access, first!, run);
     }
     if (!quiet) warn("Multiple nodes matched label selector, running command on all.");
-    return await runOnMany(access, targets, commandLineOf(words)!);
+    return await runOnMany(access, targets, commandLineOf(words)!, run.forwarding);
   },
 };
 
@@ -206,13 +208,15 @@ async function runOnMany(
   access: NodeAccess,
   targets: (NodeTarget & { name: string })[],
   command: string,
+  forwarding: Forwarding | undefined,
 ): Promise<number> {
   const { combinedStatus, runOnAll } = await import("../../lib/client/multi.ts");
   const results = await runOnAll({
     nodes: uniqueNames(targets).map(([name, target]) => ({
       name,
-      connect: () => openNode(access, target),
+      connect: () => openNode(access, target, forwarding?.handlers),
     })),
+    ...forwarding?.session,
     command,
     env: access.options.setEnv,
     stdout: outputStream(Deno.stdout),

@@ -16,6 +16,8 @@ export interface MultiOptions {
   command: string;
   /** Variables that the command is to have, as far as the nodes take them. */
   env?: Record<string, string> | undefined;
+  /** What the sessions are offered besides: the agent. */
+  agentForwarding?: boolean | undefined;
   stdout: Writable;
   stderr: Writable;
   /** The status of an error that kept the command from running. */
@@ -61,10 +63,11 @@ async function runOn(node: MultiNode, options: MultiOptions): Promise<MultiResul
     const stdout = prefixed(options.stdout, name);
     const stderr = prefixed(options.stderr, name);
     try {
-      const { command, env } = options;
+      const { command, env, agentForwarding } = options;
       const exit = await runSession(client, {
         command,
         ...(env ? { env } : {}),
+        ...(agentForwarding ? { agentForwarding } : {}),
         stdin: undefined,
         stdout,
         stderr,

@@ -17,7 +17,7 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
   const [signed, plain] = [freePort(), freePort()];
   await using cluster = await Cluster.separate({
     secondFactor: "off",
-    nodes: ["node-1"],
+    nodes: ["node-1", "node-2"],
     auth: "session_recording: proxy",
     proxy: `unregistered_targets: ["localhost:${signed}", "127.0.0.0/8:${signed}", ` +
       `"localhost:${plain}", "127.0.0.0/8:${plain}"]`,
@@ -181,6 +181,9 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
       env: agent.env,
     });
     assert.equal(await sha256(`${dir}/by-tsh`), await sha256(`${dir}/big`));
+    const onAll = await joe.tsh(["ssh", "-A", "root@env=test", "echo on all"], options);
+    assert.equal(onAll.stdout.trimEnd().split("\n").length, 2, onAll.stderr);
+    assert.match(onAll.stdout, /^\[node-2\] on all$/m);
     const without = await joe.tsh(["ssh", "root@node-1", "echo never"], options);
     assert.notEqual(without.code, 0);
     assert.match(without.stderr, /recording proxy mode needs agent forwarding/);
