@@ -10,10 +10,11 @@ import { log } from "../../base/log.ts";
 import type { Tape } from "../../recording/tape.ts";
 import type { Launch } from "../process/launch.ts";
 import type { TerminalSize } from "../pty/pty.ts";
+import { Boundary } from "./boundary.ts";
 import type { Party, SessionOutcome } from "./party.ts";
 import type { OpenTerminal, RunningTerminal } from "./program.ts";
 import type { RunningSession } from "../../host/running_sessions.ts";
-import { endsInside, isFullScreen } from "./screen.ts";
+import { isFullScreen } from "./screen.ts";
 import { type SessionAudit, sizeText } from "./session_audit.ts";
 
 export interface LiveSessionOptions {
@@ -42,11 +43,8 @@ export interface LiveSessionOptions {
 const LINGER_MS = 20_000;
 /** What the program may write when nobody sees it, in bytes; then it is held. */
 const MAX_UNSEEN = 1024 * 1024;
-/** A program that stops within a character or an escape sequence is not waited for longer. */
-const BOUNDARY_MS = 200;
-
-/** In the list of active sessions. */
-const MAX_SHOWN_PARTIES = 100;
+/** Roles and parties of one session in the list of active sessions. */
+const MAX_SHOWN = 100;
 
 const CTRL_C = 3;
 const LETTER_T = "t".charCodeAt(0);
@@ -64,10 +62,7 @@ export class LiveSession implements RunningSession {
   /** Whose reading holds the program: the owner, or who is there in the owner's place. */
   #pace: Party | undefined;
   #size: TerminalSize;
-  /** The output so far ends within a character or an escape sequence. */
-  #isWithin = false;
-  #atBoundary: (() => void)[] = [];
-  #boundaryTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #boundary = new Boundary();
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #tapeIsBehind = false;
   #unseen = 0;
@@ -109,7 +104,7 @@ export class LiveSession implements RunningSession {
     return {
       sid: id,
       user: owner.user,
-      roles: [...owner.roles],
+      roles: owner.roles.slice(0, MAX_SHOWN),
       login,
       ...place,
       started: this.#started,
@@ -117,7 +112,7 @@ export class LiveSession implements RunningSession {
       rows: this.#size.rows,
       interactive: true,
       ...(command === undefined ? {} : { command }),
-      parties: [...this.#parties].slice(0, MAX_SHOWN_PARTIES).map(({ user, mode, joined }) => ({
+      parties: [...this.#parties].slice(0, MAX_SHOWN).map(({ user, mode, joined }) => ({
         user,
         mode,
         joined,
@@ -191,7 +186,7 @@ export class LiveSession implements RunningSession {
     ]);
     this.#isOver = true;
     clearTimeout(this.#lingerTimer);
-    this.#runAtBoundary();
+    this.#boundary.flush();
     for (const party of [...this.#parties]) {
       party.finish(outcome);
       this.#count(party);
@@ -214,13 +209,12 @@ export class LiveSession implements RunningSession {
   // --- output ---
 
   #onOutput(chunk: Uint8Array): void {
-    this.#isWithin = endsInside(chunk);
     for (const party of this.#parties) party.send(chunk);
     const behind = this.#options.tape.output(chunk);
     if (behind) this.#waitForTape(behind);
     if (this.#pace === undefined) this.#unseen += chunk.length;
     if (this.#mustHold) this.#program.output.pause();
-    if (this.#atBoundary.length > 0 && !this.#isWithin) this.#runAtBoundary();
+    this.#boundary.passed(chunk);
   }
 
   get #mustHold(): boolean {
@@ -245,13 +239,13 @@ export class LiveSession implements RunningSession {
    * @param notice for this party alone
    */
   #draw(party: Party, notice?: string): void {
-    this.#whenWhole(() => {
+    this.#boundary.whenWhole(() => {
       if (party.isGone || !party.needsPicture) return;
       party.waitForPicture();
       this.#picture().then((picture) => {
         party.draw(picture);
         const style = { cols: this.#size.cols, fullScreen: isFullScreen(picture) };
-        if (notice !== undefined) this.#whenWhole(() => party.notify(notice, style));
+        if (notice !== undefined) this.#boundary.whenWhole(() => party.notify(notice, style));
         // It fell behind again meanwhile, and has read all the same.
         if (party.needsPicture && !party.isFull) this.#draw(party);
       });
@@ -271,24 +265,11 @@ export class LiveSession implements RunningSession {
   async #announce(text: string, about: Party): Promise<void> {
     if (this.#parties.size === 0) return;
     const fullScreen = isFullScreen(await this.#picture());
-    this.#whenWhole(() => {
+    this.#boundary.whenWhole(() => {
       for (const party of this.#parties) {
         if (party !== about) party.notify(text, { cols: this.#size.cols, fullScreen });
       }
     });
-  }
-
-  /** Calls `act` as soon as the output is not within a character or an escape sequence. */
-  #whenWhole(act: () => void): void {
-    if (!this.#isWithin) return act();
-    this.#atBoundary.push(act);
-    this.#boundaryTimer ??= setTimeout(() => this.#runAtBoundary(), BOUNDARY_MS);
-  }
-
-  #runAtBoundary(): void {
-    clearTimeout(this.#boundaryTimer);
-    this.#boundaryTimer = undefined;
-    for (const act of this.#atBoundary.splice(0)) act();
   }
 
   // --- input ---

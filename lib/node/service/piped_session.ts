@@ -31,6 +31,8 @@ export interface PipedSessionOptions {
   readonly onActivity: () => void;
 }
 
+/** In the list of active sessions. */
+const MAX_SHOWN_ROLES = 100;
 /** As ssh has it for what failed or was refused. */
 const FAILED = 255;
 
@@ -64,7 +66,7 @@ export class PipedSession implements RunningSession {
     return {
       sid: id,
       user: owner.user,
-      roles: [...owner.roles],
+      roles: owner.roles.slice(0, MAX_SHOWN_ROLES),
       login,
       ...place,
       started: this.#started,
