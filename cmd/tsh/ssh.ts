@@ -168,7 +168,7 @@ async function runHere(
     stdout: outputStream(Deno.stdout),
     stderr: outputStream(Deno.stderr),
   });
-  if ("lost" in exit) throw await lost(client, target, command);
+  if ("lost" in exit) throw await lost(client, target, command, terminal !== undefined);
   if (!access.quiet) sayGoodbye(exit, target, command, terminal !== undefined);
   if ("code" in exit || "signal" in exit) await forwarding?.finish(client.closed);
   return statusOf(exit);
@@ -179,12 +179,14 @@ async function lost(
   client: SshClient,
   target: NodeTarget,
   command: string | undefined,
+  hadTerminal: boolean,
 ): Promise<ConnectionProblem> {
   const cause = client.isClosed ? await client.closed : undefined;
   return new ConnectionProblem(
     `The connection to ${target.name ?? target.host} was lost before the ` +
       `${command === undefined ? "shell" : "command"} ended` +
-      (cause ? `: ${messageOf(cause)}` : ""),
+      (cause ? `: ${messageOf(cause)}` : "") +
+      (hadTerminal ? "; a node that is well keeps it for 20 s: `tsh sessions ls`, `tsh join`" : ""),
     { cause },
   );
 }

@@ -81,6 +81,7 @@ export class LiveSession implements RunningSession {
     this.#size = options.size;
     this.#program = options.terminal.start(options.launch);
     this.#program.input.on("error", () => {}); // the program is gone: told by its end
+    this.#program.input.setMaxListeners(0); // each party that types may wait for room
     this.#program.output.on("data", (chunk: Uint8Array) => this.#onOutput(chunk));
     this.#add(owner);
     if (greeting !== "") this.#onOutput(new TextEncoder().encode(greeting));
