@@ -1,6 +1,6 @@
 /** What a client says that wants to join a session, and whether it may. */
 import { decideJoin } from "../../access/mod.ts";
-import { AccessDenied, BadParameter } from "../../base/errors.ts";
+import { AccessDenied, BadParameter, LimitExceeded } from "../../base/errors.ts";
 import { isUuid } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
 import { printable } from "../../base/text.ts";
@@ -8,7 +8,7 @@ import type { ClusterCache } from "../../host/cache.ts";
 import { JOIN_MODES, type JoinMode } from "../../resources/types.ts";
 import type { ServerConnection } from "../../ssh/server.ts";
 import type { NodeUser } from "./authorizer.ts";
-import { LiveSession } from "./live_session.ts";
+import { LiveSession, MAX_PARTIES } from "./live_session.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
 
 /** Variables that a client sets to join. */
@@ -51,7 +51,7 @@ export class JoinRequest {
    * The session, when it may be joined by this user in this mode. The roles are those of now. Who
    * may not join a session does not learn whether it is there.
    *
-   * @throws AccessDenied
+   * @throws AccessDenied, and LimitExceeded when it is crowded
    */
   find({ connection, sessions, cache }: JoinContext): LiveSession {
     const sid = this.#sid ?? "";
@@ -84,6 +84,9 @@ export class JoinRequest {
     }
     if (!(session instanceof LiveSession)) {
       throw new AccessDenied(`the session ${sid} has no terminal, so it cannot be joined`);
+    }
+    if (session.isCrowded) {
+      throw new LimitExceeded(`too many people are in session ${sid} (max=${MAX_PARTIES})`);
     }
     return session;
   }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { AccessDenied, BadParameter } from "../../base/errors.ts";
+import { AccessDenied, BadParameter, LimitExceeded } from "../../base/errors.ts";
 import { configureLog } from "../../base/log.ts";
 import { RunningSessions } from "../../host/running_sessions.ts";
 import type { Role } from "../../resources/types.ts";
 import { type JoinContext, JoinRequest } from "./join_request.ts";
+import { MAX_PARTIES } from "./live_session.ts";
 import { live, SID } from "./test_live.ts";
 import { role } from "./test_node.ts";
 
@@ -114,5 +115,17 @@ Deno.test("JoinRequest.find() says more to those who may join", async () => {
   );
   assert.match(denial({ TELEPORT_SESSION: OTHER }, {}, sessions), /has no terminal/);
   assert.match(denial({ TELEPORT_SESSION: OTHER }, { roles: ["dev"] }, sessions), /is over, or/);
+  await it.end();
+});
+
+Deno.test("JoinRequest.find() refuses more people than a session has room for", async () => {
+  const it = live();
+  const sessions = new RunningSessions();
+  sessions.add(it.session);
+  for (let i = 1; i < MAX_PARTIES; i++) it.join(`u${i}`);
+  const asked = { TELEPORT_SESSION: SID };
+  assert.throws(() => find(asked, {}, sessions), LimitExceeded);
+  it.session.leave(it.owner.party);
+  assert.equal(find(asked, {}, sessions), it.session);
   await it.end();
 });

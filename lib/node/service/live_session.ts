@@ -43,7 +43,11 @@ export interface LiveSessionOptions {
 const LINGER_MS = 20_000;
 /** What the program may write when nobody sees it, in bytes; then it is held. */
 const MAX_UNSEEN = 1024 * 1024;
-/** Roles and parties of one session in the list of active sessions. */
+/** Each may have output of some megabytes waiting. */
+export const MAX_PARTIES = 64;
+/** Participants that its end names. */
+const MAX_PARTICIPANTS = 1000;
+/** Roles of one session in the list of active sessions. */
 const MAX_SHOWN = 100;
 
 const CTRL_C = 3;
@@ -113,13 +117,14 @@ export class LiveSession implements RunningSession {
       rows: this.#size.rows,
       interactive: true,
       ...(command === undefined ? {} : { command }),
-      parties: [...this.#parties].slice(0, MAX_SHOWN).map(({ user, mode, joined }) => ({
-        user,
-        mode,
-        joined,
-      })),
+      parties: [...this.#parties].map(({ user, mode, joined }) => ({ user, mode, joined })),
       recording,
     };
+  }
+
+  /** Whether there is no room for anybody else. */
+  get isCrowded(): boolean {
+    return this.#parties.size >= MAX_PARTIES;
   }
 
   /** Lets somebody in who may be there. */
@@ -149,7 +154,7 @@ export class LiveSession implements RunningSession {
   resize(party: Party, size: TerminalSize): void {
     party.cols = size.cols;
     if (this.#isOver || party.mode !== "peer" || !(size.cols > 0 && size.rows > 0)) return;
-    const { audit, tape, id, onChange } = this.#options;
+    const { audit, tape, onChange } = this.#options;
     const before = this.#size;
     this.#size = size;
     this.#program.resize(size);
@@ -195,7 +200,7 @@ export class LiveSession implements RunningSession {
     this.#parties.clear();
     onOver(outcome);
     audit.ended({ tx: this.#tx, rx: this.#rx }, {
-      participants: [...this.#everybody],
+      participants: [...this.#everybody].slice(0, MAX_PARTICIPANTS),
       recording,
       lost: tape.lost,
     });

@@ -220,7 +220,8 @@ Deno.test("the last of those who type sets the size, and the others' clients are
   assert.deepEqual(it.program.sizes, ["120:40", "100:30"]);
   assert.deepEqual(it.tape.log.slice(2), ["resize 120x40", "resize 100x30"]);
   const sizes = (client: FakeClient) =>
-    client.told.map(({ event, size, user }) => [event, size, user]);
+    client.told.filter(({ event }) => event === "resize")
+      .map(({ event, size, user }) => [event, size, user]);
   assert.deepEqual(sizes(it.owner), [["resize", "120:40", "bob"]]);
   assert.deepEqual(sizes(peer), [["resize", "100:30", "alice"]]);
   assert.deepEqual(sizes(observer), [["resize", "120:40", "bob"], ["resize", "100:30", "alice"]]);
