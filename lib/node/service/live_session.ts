@@ -139,6 +139,7 @@ export class LiveSession implements RunningSession {
     this.#announce(`${user} has joined this session as ${mode}`, party);
     audit.joined(party.fields, mode);
     tape.mark(`join ${user} (${mode})`);
+    this.#tellOthers(party, { event: "session.join", mode });
     this.#add(party);
     // The picture wipes what was there before.
     this.#draw(party, `You are in ${owner.user}'s session as ${mode}: ${waysOf(mode)}`);
@@ -161,12 +162,7 @@ export class LiveSession implements RunningSession {
     if (size.cols === before.cols && size.rows === before.rows) return;
     tape.resize(size);
     audit.resized(sizeText(size), party.fields);
-    const { user, login } = party.fields;
-    for (const other of this.#parties) {
-      if (other !== party) {
-        other.tell({ event: "resize", sid: id, user, login, size: sizeText(size) });
-      }
-    }
+    this.#tellOthers(party, { event: "resize", size: sizeText(size) });
     onChange();
   }
 
@@ -310,6 +306,14 @@ export class LiveSession implements RunningSession {
     this.#options.onChange();
   }
 
+  /** Tells the others' programs what a party does: their clients, and a proxy that records. */
+  #tellOthers(party: Party, event: Record<string, unknown>): void {
+    const { user, login } = party.fields;
+    for (const other of this.#parties) {
+      if (other !== party) other.tell({ sid: this.id, user, login, ...event });
+    }
+  }
+
   #onDrained(party: Party): void {
     if (party.needsPicture) this.#draw(party);
     if (party === this.#pace) this.#goOn();
@@ -322,6 +326,7 @@ export class LiveSession implements RunningSession {
     const { audit, tape, onChange } = this.#options;
     audit.left(party.fields);
     tape.mark(`leave ${party.user}`);
+    this.#tellOthers(party, { event: "session.leave" });
     this.#choosePace();
     if (this.#parties.size === 0) this.#linger(party);
     else this.#announce(`${party.user} has left this session`, party);
