@@ -227,9 +227,10 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     await owner.enter("exit");
     await joiner.shows(/ended with status 0/);
     await endOf(cluster, (e) => e.sid === session.sid);
-    const { meta, output } = await recordingOf(cluster, `${session.sid}`);
+    const { meta, output, marks } = await recordingOf(cluster, `${session.sid}`);
     assert.equal(meta.recorded_by, "proxy");
     assert.match(output, /joined-34/);
+    assert.ok(marks.includes("join joe (peer)"), `${marks}`);
     const names = (await cluster.events()).filter((e) => e.sid === session.sid).map((e) => e.event);
     for (const once of ["session.start", "session.join", "session.end", "session.upload"]) {
       assert.equal(names.filter((name) => name === once).length, 1, `${once} in ${names}`);
@@ -307,8 +308,9 @@ function endOf(cluster: Cluster, wanted: (event: Event) => boolean): Promise<Eve
 async function recordingOf(cluster: Cluster, sid: string) {
   const recordings = new Recordings(cluster);
   await recordings.finished(sid);
-  const { header } = await recordings.read(sid);
+  const { header, events } = await recordings.read(sid);
   return {
+    marks: events.filter(([, code]) => code === "m").map(([, , label]) => label),
     meta: header.teleport as Record<string, unknown>,
     output: await recordings.output(sid),
   };

@@ -31,6 +31,7 @@ import type {
 } from "../../ssh/server.ts";
 import type { RecordedUser } from "./recorded_user.ts";
 import { relaySession } from "./relay_session.ts";
+import { parseSessionEvent } from "./session_event.ts";
 import { NEEDS_AGENT, type TargetConnection } from "./target_connection.ts";
 
 export interface RecordedSessionOptions {
@@ -84,10 +85,13 @@ export class RecordedSession implements RunningSession {
   #command: string | undefined;
   #remote: ClientChannel | undefined;
   #tape: Tape | undefined;
+  /** The owner first. */
+  readonly #participants: Set<string>;
   #isClosed = false;
 
   constructor(options: RecordedSessionOptions) {
     this.#options = options;
+    this.#participants = new Set([this.owner.user]);
   }
 
   get handlers(): SessionHandlers {
@@ -250,7 +254,7 @@ export class RecordedSession implements RunningSession {
       target.listeners.delete(onEvent);
       this.#report(start, result.outcome);
       const lost = this.#tape?.lost;
-      const participants = [this.owner.user];
+      const participants = [...this.#participants];
       audit.ended(result.bytes, lost && { participants, recording, lost });
       await this.#tape?.end();
     }
@@ -331,10 +335,21 @@ export class RecordedSession implements RunningSession {
     if (this.#setSize(size) && this.#tape) this.#options.audit.resized(sizeText(size));
   }
 
-  /** Somebody who has joined the session at its node has resized it. */
+  /** Others may have joined the session at its node, and do something there. */
   #onEvent(payload: Uint8Array): void {
-    const size = resizeOf(payload, this.id);
-    if (size) this.#setSize(size);
+    const told = parseSessionEvent(payload, this.id);
+    switch (told?.event) {
+      case "resize":
+        this.#setSize(told);
+        return;
+      case "session.join":
+        this.#participants.add(told.user);
+        this.#tape?.mark(`join ${told.user} (${told.mode})`);
+        return;
+      case "session.leave":
+        this.#tape?.mark(`leave ${told.user}`);
+        return;
+    }
   }
 
   /** False when it is the same. */
@@ -375,21 +390,6 @@ export class RecordedSession implements RunningSession {
     if (scp) audit.copied({ command, path: scp.path, action: scp.action }, outcome);
     else audit.executed(command, outcome);
   }
-}
-
-/** The size that an event of this session tells. */
-function resizeOf(payload: Uint8Array, sid: string): { cols: number; rows: number } | undefined {
-  let event: { event?: unknown; sid?: unknown; size?: unknown } | null;
-  try {
-    event = JSON.parse(new TextDecoder().decode(payload));
-  } catch {
-    return undefined;
-  }
-  if (event?.event !== "resize" || event.sid !== sid) return undefined;
-  const [, cols, rows] = /^(\d{1,4}):(\d{1,4})$/.exec(String(event.size)) ?? [];
-  return Number(cols) > 0 && Number(rows) > 0
-    ? { cols: Number(cols), rows: Number(rows) }
-    : undefined;
 }
 
 const NOT_STARTED: Outcome = { error: "it could not be started" };

@@ -540,7 +540,7 @@ Deno.test("a host that goes away takes its sessions along, with a word for the c
   });
 });
 
-Deno.test("events of a node's session reach its client, and its recording when they resize it", async () => {
+Deno.test("events of a node's session reach its client, and its recording", async () => {
   const id = "11111111-1111-4111-8111-111111111111";
   let tell: ((payload: string) => void) | undefined;
   await using setting = await Setting.create({
@@ -568,10 +568,15 @@ Deno.test("events of a node's session reach its client, and its recording when t
   const events = [
     JSON.stringify({ event: "resize", sid: "another", size: "1:1" }),
     "no JSON",
+    JSON.stringify({ event: "session.join", sid, user: "eve", mode: "peer" }),
     JSON.stringify({ event: "resize", sid, size: "120:50" }),
+    JSON.stringify({ event: "session.leave", sid, user: "eve" }),
   ];
   for (const event of events) tell!(event);
-  await until(() => told.length === 3);
+  await until(() => told.length === events.length);
   assert.deepEqual(told, events);
-  assert.deepEqual(setting.tapes[0]!.said, ["[120x50]"]);
+  assert.deepEqual(setting.tapes[0]!.said, ["[join eve (peer)]", "[120x50]", "[leave eve]"]);
+  client.close();
+  await until(() => setting.of("session.end").length === 1);
+  assert.deepEqual(setting.of("session.end")[0]!.participants, ["joe", "eve"]);
 });
