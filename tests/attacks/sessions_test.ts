@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import type { ActiveSession } from "../../lib/api/types.ts";
 import { Cluster } from "../harness/cluster.ts";
 import { eventually, must, run, type RunResult } from "../harness/run.ts";
 import { Mint, TRAITS } from "./mint.ts";
+import { StolenHost } from "./stolen_host.ts";
 
 function role(name: string, joins: string): string {
   return `kind: role
@@ -179,6 +181,28 @@ Deno.test("sessions that are not one's own", async (t) => {
     });
     master.kill("SIGTERM");
     await master.status;
+  });
+
+  await t.step("attack 60: another node can neither hide a session nor take it over", async () => {
+    const token = await cluster.token("node");
+    const pin = await cluster.caPin();
+    await cluster.startNode("node-2", { teleport: `auth_token: ${token}\n  ca_pin: "${pin}"` });
+    await using thief = await StolenHost.connect(cluster, "node-2", "Node");
+    const list = async (): Promise<ActiveSession[]> =>
+      JSON.parse((await cluster.tctl(["sessions", "ls", "--format=json"])).stdout);
+    const honest = (await list()).find((session) => session.sid === sid)!;
+    await assert.rejects(
+      thief.api.call("sessions.heartbeat", { sessions: [honest] }),
+      /may not report sessions of/,
+    );
+    const taken = { ...honest, server_id: thief.id, login: "daemon" };
+    await thief.api.call("sessions.heartbeat", { sessions: [taken] });
+    await thief.api.call("sessions.heartbeat", { sessions: [] });
+    const after = (await list()).find((session) => session.sid === sid);
+    assert.deepEqual([after?.server_id, after?.login], [honest.server_id, "root"]);
+    for (const method of ["sessions.list", "sessions.kill"] as const) {
+      await assert.rejects(thief.api.call(method, { sid } as never), /may not call/);
+    }
   });
 
   await t.step("attack 59: refusals are in the audit log, with who it was", async () => {
