@@ -10,7 +10,6 @@ import { printable } from "../../base/text.ts";
 import { assertMayForward } from "../../host/forward_permission.ts";
 import { JOINED_SESSION, PROXIED_SESSION } from "../../host/proxied_session.ts";
 import type { RunningSession, RunningSessions } from "../../host/running_sessions.ts";
-import { parseScpCommand } from "../../host/scp_command.ts";
 import {
   type Outcome,
   type PartyFacts,
@@ -19,7 +18,7 @@ import {
 } from "../../host/session_audit.ts";
 import type { RecordingMeta } from "../../recording/meta.ts";
 import type { Tape, TapeStarter } from "../../recording/tape.ts";
-import type { ClientChannel, ExitStatus, SshClient } from "../../ssh/client.ts";
+import type { ClientChannel, ExitStatus, SessionOptions, SshClient } from "../../ssh/client.ts";
 import type {
   PtyRequest,
   ServerChannel,
@@ -32,6 +31,7 @@ import type {
 import type { RecordedUser } from "./recorded_user.ts";
 import { relaySession } from "./relay_session.ts";
 import { parseSessionEvent } from "./session_event.ts";
+import { commandOf, NOT_STARTED, outcomeOf, reportDone } from "./session_report.ts";
 import { NEEDS_AGENT, type TargetConnection } from "./target_connection.ts";
 
 export interface RecordedSessionOptions {
@@ -67,15 +67,13 @@ export interface RecordedSessionOptions {
 
 /** What a terminal is taken for whose client does not say how large it is. */
 const DEFAULT_SIZE = { cols: 80, rows: 25 };
-/** Of a command in the list of active sessions, in characters. */
-const MAX_SHOWN_COMMAND = 1000;
 /** RFC 4254 leaves it to us; ssh has it for what failed or was refused. */
 const FAILED = 255;
 
 export class RecordedSession implements RunningSession {
   readonly #options: RecordedSessionOptions;
   readonly #env: Record<string, string> = {};
-  readonly #started = new Date().toISOString();
+  #started = "";
   readonly #stopped = Promise.withResolvers<string>();
   #pty: PtyRequest | undefined;
   /** Of the terminal at the target, which others may have changed who are in the session, too. */
@@ -229,11 +227,12 @@ export class RecordedSession implements RunningSession {
   }
 
   async #start(start: SessionStart, channel: ServerChannel): Promise<void> {
-    const { target, audit, sessions, isNode, recording, onRejected } = this.#options;
+    const { connection, target, audit, sessions, isNode, recording, onRejected } = this.#options;
     let client: SshClient;
     try {
       client = await target.client();
       if (this.#isClosed) throw new AccessDenied("the client has gone");
+      this.#started = new Date().toISOString();
       if (this.#pty && start.kind !== "subsystem") this.#tape = await this.#startTape(this.#pty);
     } catch (error) {
       if (!this.#isClosed) onRejected(messageOf(error));
@@ -241,7 +240,7 @@ export class RecordedSession implements RunningSession {
     }
     this.#greet(start, channel);
     this.#command = commandOf(start);
-    audit.started(this.#tape && this.#pty ? sizeText(this.#pty) : undefined);
+    audit.started(this.#tape ? sizeText(this.#size) : undefined);
     // A node lists its own.
     const remove = isNode ? () => {} : sessions.add(this);
     const result = { bytes: { tx: 0, rx: 0 }, outcome: NOT_STARTED };
@@ -252,7 +251,7 @@ export class RecordedSession implements RunningSession {
     } finally {
       remove();
       target.listeners.delete(onEvent);
-      this.#report(start, result.outcome);
+      reportDone(audit, start, connection.identity.identity.forceCommand, result.outcome);
       const lost = this.#tape?.lost;
       const participants = [...this.#participants];
       audit.ended(result.bytes, lost && { participants, recording, lost });
@@ -299,7 +298,7 @@ export class RecordedSession implements RunningSession {
   async #open(client: SshClient, start: SessionStart): Promise<ClientChannel> {
     const { connection, isNode, proof, onX11 } = this.#options;
     const agentForwarding = this.#wantsAgent && mayForwardAgent(connection.identity);
-    const options = {
+    const options: SessionOptions = {
       env: isNode && !this.#isJoin ? { ...this.#env, [PROXIED_SESSION]: proof() } : this.#env,
       agentForwarding,
       ...(this.#pty ? { pty: this.#pty } : {}),
@@ -312,6 +311,8 @@ export class RecordedSession implements RunningSession {
       : await client.subsystem(start.name, options);
     this.#remote = remote;
     if (this.#isClosed) remote.close();
+    // It may have changed since it was told.
+    if (this.#pty && this.#pty !== options.pty) remote.resize(this.#pty);
     if (this.#x11 && !isNode) {
       onX11(remote.refused.includes("x11") ? "the host refused X11 forwarding" : undefined);
     }
@@ -363,6 +364,7 @@ export class RecordedSession implements RunningSession {
 
   async #startTape({ term, cols, rows }: PtyRequest): Promise<Tape> {
     const { id, connection, place, recording, tapes } = this.#options;
+    const before = this.#size;
     const meta: RecordingMeta = {
       sid: id,
       user: this.owner.user,
@@ -375,39 +377,10 @@ export class RecordedSession implements RunningSession {
       term,
       recorded_by: "proxy",
     };
-    return await tapes.start({ meta, mode: recording === "proxy-sync" ? "sync" : "async" });
+    const tape = await tapes.start({ meta, mode: recording.endsWith("-sync") ? "sync" : "async" });
+    if (this.#size !== before) tape.resize(this.#size);
+    return tape;
   }
-
-  #report(start: SessionStart, outcome: Outcome): void {
-    const { audit, connection } = this.#options;
-    const forced = connection.identity.identity.forceCommand;
-    if (start.kind === "subsystem" && forced === undefined) {
-      return audit.subsystem(start.name, outcome);
-    }
-    const command = forced ?? (start.kind === "exec" ? start.command : undefined);
-    if (command === undefined) return;
-    const scp = forced === undefined ? parseScpCommand(command) : undefined;
-    if (scp) audit.copied({ command, path: scp.path, action: scp.action }, outcome);
-    else audit.executed(command, outcome);
-  }
-}
-
-const NOT_STARTED: Outcome = { error: "it could not be started" };
-
-function outcomeOf(status: ExitStatus): Outcome {
-  if ("code" in status) return status;
-  return {
-    error: "signal" in status ? `ended by signal ${status.signal}` : "the connection was lost",
-  };
-}
-
-function commandOf(start: SessionStart): string | undefined {
-  const text = start.kind === "exec"
-    ? start.command
-    : start.kind === "subsystem"
-    ? start.name
-    : undefined;
-  return text?.slice(0, MAX_SHOWN_COMMAND);
 }
 
 /** The proxy needs the agent in any case; the target gets it only when the user may lend it. */

@@ -425,6 +425,34 @@ Deno.test("what the certificate does not permit is refused here (attack 14)", ()
     }
   }));
 
+Deno.test("the command that a certificate is for is what is reported (attack 13)", () =>
+  withSetting({ handlers: host((_, { exit }) => exit(0)) }, async (setting) => {
+    const forced = setting.credential({ forceCommand: "backup" });
+    const client = await setting.reach(forced, { agent: new TestAgent([forced]) });
+    await outcome(await client.exec("rm -rf /", { agentForwarding: true }));
+    await outcome(await client.subsystem("sftp", { agentForwarding: true }));
+    assert.deepEqual(setting.of("exec").map(({ command }) => command), ["backup", "backup"]);
+    await assert.rejects(client.directTcpip("10.0.0.5", 80), /for one command only/);
+  }));
+
+Deno.test("a resize while the host is still being reached is not lost", () =>
+  withSetting({
+    handlers: host((_, channel, asked) => {
+      channel.stream.on("data", () => {
+        channel.stream.write(`${asked.pty} ${asked.sizes.at(-1)}`);
+        channel.exit(0);
+      });
+    }),
+  }, async (setting, _, reach) => {
+    const shell = await (await reach()).shell({ pty: PTY, agentForwarding: true });
+    shell.resize({ cols: 132, rows: 50, widthPx: 0, heightPx: 0 });
+    const { stdout } = await outcome(shell, "x");
+    assert.match(stdout, /^xterm 132x50 undefined$|^xterm 80x24 132x50$/);
+    const [tape] = setting.tapes;
+    const { cols } = tape!.options.meta;
+    assert.ok(cols === 132 || tape!.said[0] === "[132x50]", `${cols} ${tape!.said}`);
+  }));
+
 Deno.test("a recording that cannot go on ends the session with the reason, at once", () =>
   withSetting({
     handlers: host((_, { stream }) => {

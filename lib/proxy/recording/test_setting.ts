@@ -187,6 +187,7 @@ export class Setting implements AsyncDisposable {
           principal: username,
           address: remote.host,
           nowMs: Date.now(),
+          understood: { forceCommand: true },
         });
         return certificate.keyId;
       },
