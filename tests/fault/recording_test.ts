@@ -6,48 +6,14 @@ import assert from "node:assert/strict";
 import { Cluster, type Person } from "../harness/cluster.ts";
 import { Recordings } from "../harness/recordings.ts";
 import { bin, eventually, must } from "../harness/run.ts";
+import { seededRandom } from "../harness/random.ts";
 import { Terminal } from "../harness/terminal.ts";
-
-/**
- * What was shown longer than this before a kill must be in the recording, in milliseconds. The
- * promise is one second; the machine may be busy with other tests.
- */
-const MAY_BE_LOST_MS = 3_000;
-
-/** Prints a line with the time every few milliseconds. */
-const TICKS = 'i=0; while :; do i=$((i+1)); echo "tick $i $(date +%s%3N)"; sleep 0.02; done';
+import { assertNoGap, MAY_BE_LOST_MS, TICKS, ticksOf } from "../harness/ticks.ts";
 
 const seed = Math.floor(Math.random() * 2 ** 31);
 
-/** The same numbers for the same seed (mulberry32). */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const next = random(seed);
+const next = seededRandom(seed);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-interface Tick {
-  n: number;
-  at: number;
-}
-
-function ticksOf(output: string): Tick[] {
-  return [...output.matchAll(/tick (\d+) (\d{13})\r/g)]
-    .map(([, n, at]) => ({ n: Number(n), at: Number(at) }));
-}
-
-/** Every tick from the first to the last. */
-function assertNoGap(ticks: Tick[]): void {
-  assert.ok(ticks.length > 0, "no tick was recorded");
-  assert.deepEqual(ticks.map(({ n }) => n), ticks.map((_, i) => i + 1));
-}
 
 async function openTicking(joe: Person, command = TICKS): Promise<Terminal> {
   const terminal = await Terminal.open(
@@ -139,7 +105,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
   const joe = await cluster.enrol("joe");
   await joe.login();
 
-  for (let round = 1; round <= 6; round++) {
+  for (let round = 1; round <= 8; round++) {
     const after = Math.floor(next() * 2500);
     await t.step(`of the node, ${after} ms into the session`, async () => {
       const before = (await eventsOf(cluster, "session.start")).length;
@@ -172,7 +138,7 @@ Deno.test(`recordings outlast kill -9 (seed ${seed})`, async (t) => {
     });
   }
 
-  for (let round = 1; round <= 5; round++) {
+  for (let round = 1; round <= 7; round++) {
     const after = Math.floor(next() * 2000);
     await t.step(`of auth, ${after} ms into the session`, async () => {
       const before = (await eventsOf(cluster, "session.start")).length;

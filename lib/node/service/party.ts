@@ -175,9 +175,10 @@ export class Party {
   finish(outcome: SessionOutcome): void {
     if (this.#isGone) return;
     if ("exit" in outcome) return this.#end(outcome.exit);
-    const { stream, stderr } = this.#options.channel;
+    const { stream } = this.#options.channel;
     stream.write(GIVEN_BACK);
-    stderr.write(`${outcome.reason}\r\n`);
+    // Not to stderr, which overtakes output that still waits, and would scroll away before it.
+    stream.write(`${outcome.reason}\r\n`);
     this.#end({ code: FAILED });
   }
 

@@ -132,7 +132,6 @@ export class FakeClient {
   readonly told: Record<string, unknown>[] = [];
   exit: ChildExit | undefined;
   #out: Uint8Array[] = [];
-  #err = "";
   #held: (() => void) | undefined;
   #reads: boolean;
   readonly #stream: Duplex;
@@ -154,7 +153,7 @@ export class FakeClient {
     });
     const channel: ServerChannel = {
       stream: this.#stream,
-      stderr: new PassThrough().on("data", (chunk) => this.#err += decoder.decode(chunk)),
+      stderr: new PassThrough().resume(),
       closed: new Promise(() => {}),
       exit: (code) => this.exit ??= { code },
       exitSignal: (signal, core = false) => this.exit ??= { signal, core },
@@ -175,10 +174,6 @@ export class FakeClient {
   /** What it has been sent. */
   get seen(): string {
     return this.#out.map((chunk) => decoder.decode(chunk)).join("");
-  }
-
-  get err(): string {
-    return this.#err;
   }
 
   /** Bytes that wait for it at the node. */
