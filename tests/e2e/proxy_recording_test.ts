@@ -33,7 +33,7 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
   await using agent = await SshAgent.start(cluster.dir);
   const joe = await cluster.enrol("joe", ["root"]);
   await joe.login();
-  await agent.add(`${joe.home}/.tsh/keys/localhost/joe`);
+  await agent.add(keyOf(joe));
   const ssh = await stockSsh(cluster, joe, agent);
 
   await t.step(
@@ -153,7 +153,7 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     const eve = await cluster.enrol("eve", ["root"]);
     await eve.login();
     await using other = await SshAgent.start(dir);
-    await other.add(`${eve.home}/.tsh/keys/localhost/eve`);
+    await other.add(keyOf(eve));
     const result = await ssh([
       ...["-o", `ForwardAgent=${other.socket}`, "-p", `${signed}`, "root@localhost", "echo never"],
     ]);
@@ -239,6 +239,34 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
     await joiner.close();
   });
 
+  await t.step("a session on the sshd is listed, and an administrator ends it", async () => {
+    const terminal = await Terminal.open(
+      [bin("tsh"), "ssh", "-A", "-p", `${signed}`, "root@localhost"],
+      { dir, env: { ...joe.env, ...agent.env } },
+    );
+    await terminal.enter("echo there-$((1+1))");
+    await terminal.shows(/there-2/);
+    const session = await eventually("the session in the list", async () => {
+      const { stdout } = await cluster.tctl(["sessions", "ls", "--format=json"]);
+      return JSON.parse(stdout)[0] as Event | undefined;
+    });
+    assert.equal(session.target_hostname, "localhost");
+    await cluster.tctl(["sessions", "kill", `${session.sid}`]);
+    await terminal.shows(/The session was ended by/);
+    await terminal.shows(/ended with status 255/);
+    await terminal.close();
+    assert.match((await recordingOf(cluster, `${session.sid}`)).output, /there-2/);
+  });
+
+  await t.step("an agent with the bare key, and no auth service to ask", async () => {
+    await using bare = await SshAgent.start(dir);
+    await joe.must(["ssh-add", "-q", "-k", keyOf(joe)], { env: bare.env });
+    await cluster.daemon("auth").stop();
+    const result = await ssh(["-p", `${signed}`, "root@localhost", "echo alone"], "", bare.env);
+    assert.equal(result.stdout, "alone\n", result.stderr);
+    await cluster.restart("auth");
+  });
+
   await t.step("a plain host key is refused, unless proxy_checks_host_keys is off", async () => {
     const command = ["-p", `${plain}`, "root@localhost", "echo unchecked"];
     const refused = await ssh(command);
@@ -260,6 +288,10 @@ Deno.test("sessions are recorded at the proxy", async (t) => {
   });
 });
 
+function keyOf(person: Person): string {
+  return `${person.home}/.tsh/keys/localhost/${person.name}`;
+}
+
 interface StockSsh {
   (args: string[], stdin?: string, env?: Record<string, string>): Promise<RunResult>;
   /** For scp and sftp. */
@@ -268,7 +300,7 @@ interface StockSsh {
 
 /** Stock ssh by ProxyJump, with the key and certificate of a person and an agent to forward. */
 async function stockSsh(cluster: Cluster, person: Person, agent: SshAgent): Promise<StockSsh> {
-  const key = `${person.home}/.tsh/keys/localhost/${person.name}`;
+  const key = keyOf(person);
   const { stdout } = await cluster.tctl(["auth", "export", "--type=host"]);
   const known = `${person.home}/known_hosts`;
   await Deno.writeTextFile(known, stdout.replace(/^(@cert-authority) \S+/gm, "$1 *"));
