@@ -287,7 +287,9 @@ export class RecordedSession implements RunningSession {
       result.outcome = { error: end };
       audit.cutOff(end);
       remote.close();
-      channel.stderr.write(`${printable(end)}\r\n`);
+      // On a terminal stderr would overtake output that still waits, and scroll away before it.
+      const out = this.#pty ? channel.stream : channel.stderr;
+      out.write(`${printable(end)}\r\n`);
       channel.exit(FAILED);
     } else {
       result.outcome = outcomeOf(end);

@@ -462,8 +462,8 @@ Deno.test("a recording that cannot go on ends the session with the reason, at on
     const shell = await (await reach()).shell({ pty: PTY, agentForwarding: true });
     await new Promise((resolve) => shell.stream.once("data", resolve));
     setting.tapes[0]!.fail(new ConnectionProblem("the auth service is away"));
-    const { stderr, status } = await outcome(shell);
-    assert.match(stderr, /the auth service is away/);
+    const { stdout, status } = await outcome(shell);
+    assert.match(stdout, /the auth service is away\r\n$/);
     assert.deepEqual(status, { code: 255 });
   }));
 
@@ -513,8 +513,8 @@ Deno.test("an administrator ends a session; its client reads why", () =>
     const [session] = setting.sessions.list();
     assert.deepEqual([session!.target_hostname, session!.interactive], ["web-1", false]);
     setting.sessions.end(session!.sid, "The session was ended by alice");
-    const { stderr } = await outcome(shell);
-    assert.match(stderr, /The session was ended by alice/);
+    const { stdout } = await outcome(shell);
+    assert.match(stdout, /The session was ended by alice\r\n$/);
     assert.deepEqual(setting.of("client.disconnect").map(({ reason }) => reason), [
       "The session was ended by alice",
     ]);
