@@ -1,5 +1,4 @@
 /** One authenticated connection to the node: its sessions, its limits, what it may not do. */
-import { parseDuration } from "../../base/duration.ts";
 import type { Clock } from "../../base/clock.ts";
 import { AccessDenied, LimitExceeded, messageOf } from "../../base/errors.ts";
 import { uuid } from "../../base/ids.ts";
@@ -16,7 +15,7 @@ import { PortForwarding } from "../forward/port_forwarding.ts";
 import { Relays } from "../forward/relays.ts";
 import { SessionForwarding } from "../forward/session_forwarding.ts";
 import type { NodeUser } from "./authorizer.ts";
-import { ConnectionLimits } from "../../host/connection_limits.ts";
+import { limitConnection } from "../../host/limit_connection.ts";
 import { checkProxied } from "../../host/proxied_session.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
 import { Session, type SessionOptions } from "./session.ts";
@@ -52,9 +51,16 @@ export function serveConnection(
     client: formatAddr(remote),
     ...(relayedBy ? { relayed_by: formatAddr(relayedBy) } : {}),
   });
-  const limits = limitConnection(connection, context);
+  const { audit, cache, clock, facts } = context;
+  const limits = limitConnection(connection, {
+    cache,
+    clock,
+    onReached: (reason) => {
+      const fields = connectionFields(facts, connection);
+      audit.emit({ event: "client.disconnect", code: "T3006I", ...fields, reason });
+    },
+  });
   const onActivity = () => limits.active();
-  const { audit, facts } = context;
   const relays = new Relays(MAX_FORWARDS, onActivity);
   const ports = new PortForwarding({ connection, audit, facts, relays });
   let sessions = 0;
@@ -155,33 +161,4 @@ function proxiedSession(
     });
     return undefined;
   }
-}
-
-/** Of what the roles say and what the cluster says, the stricter counts. */
-function limitConnection(
-  connection: ServerConnection<NodeUser>,
-  { cache, audit, facts, clock }: ConnectionContext,
-): ConnectionLimits {
-  const { options, identity } = connection.identity;
-  const cluster = cache.list("cluster_config")[0]?.spec;
-  const idle = [
-    options.clientIdleTimeoutMs,
-    cluster ? parseDuration(cluster.client_idle_timeout) : 0,
-  ].filter((ms) => ms > 0);
-  const mustEnd = options.disconnectExpiredCert || (cluster?.disconnect_expired_cert ?? false);
-  const limits = new ConnectionLimits({
-    clock,
-    expiresMs: mustEnd ? identity.validBeforeMs : undefined,
-    idleTimeoutMs: idle.length > 0 ? Math.min(...idle) : 0,
-    disconnect: (reason) => {
-      const fields = connectionFields(facts, connection);
-      audit.emit({ event: "client.disconnect", code: "T3006I", ...fields, reason });
-      connection.close(reason);
-    },
-  });
-  connection.closed.then(() => limits.stop());
-  const { lease } = connection.identity;
-  lease?.hold((reason) => limits.end(reason));
-  connection.closed.then(() => lease?.release());
-  return limits;
 }

@@ -1,15 +1,14 @@
 /** A client's connection to a host, that ends at the proxy: its sessions, its forwards, its limits. */
 import type { AuditEmitter, RecordingMode } from "../../audit/events.ts";
 import type { Clock } from "../../base/clock.ts";
-import { parseDuration } from "../../base/duration.ts";
 import { LimitExceeded } from "../../base/errors.ts";
 import { uuid } from "../../base/ids.ts";
 import { log } from "../../base/log.ts";
 import { formatAddr } from "../../base/net.ts";
 import { printable } from "../../base/text.ts";
 import type { ClusterCache } from "../../host/cache.ts";
-import { ConnectionLimits } from "../../host/connection_limits.ts";
 import type { HostIdentity } from "../../host/identity.ts";
+import { limitConnection } from "../../host/limit_connection.ts";
 import { proveProxied } from "../../host/proxied_session.ts";
 import type { RunningSessions } from "../../host/running_sessions.ts";
 import { type PartyFacts, SessionAudit } from "../../host/session_audit.ts";
@@ -64,7 +63,15 @@ export function serveRecorded(
     client: formatAddr(connection.remote),
     target: facts.target_addr,
   });
-  const limits = limitConnection(connection, target, facts, context);
+  const { audit, cache, clock } = context;
+  // A node limits its connections itself.
+  const limits = target.route.node ? undefined : limitConnection(connection, {
+    cache,
+    clock,
+    onReached: (reason) => {
+      audit.emit({ event: "client.disconnect", code: "T3006I", ...facts, reason });
+    },
+  });
   const onActivity = () => limits?.active();
   const auditWorks = () => !context.audit.full;
   const forwards = new RecordedForwards({
@@ -184,37 +191,6 @@ function openSession(
       }),
     ...callbacks,
   }).handlers;
-}
-
-/** What a node does for its own connections. */
-function limitConnection(
-  connection: Connection,
-  { route }: RecordedTarget,
-  facts: PartyFacts,
-  { cache, audit, clock }: RecordedContext,
-): ConnectionLimits | undefined {
-  if (route.node) return undefined;
-  const { options, identity } = connection.identity;
-  const cluster = cache.list("cluster_config")[0]?.spec;
-  const idle = [
-    options.clientIdleTimeoutMs,
-    cluster ? parseDuration(cluster.client_idle_timeout) : 0,
-  ].filter((ms) => ms > 0);
-  const mustEnd = options.disconnectExpiredCert || (cluster?.disconnect_expired_cert ?? false);
-  const limits = new ConnectionLimits({
-    clock,
-    expiresMs: mustEnd ? identity.validBeforeMs : undefined,
-    idleTimeoutMs: idle.length > 0 ? Math.min(...idle) : 0,
-    disconnect: (reason) => {
-      audit.emit({ event: "client.disconnect", code: "T3006I", ...facts, reason });
-      connection.close(reason);
-    },
-  });
-  connection.closed.then(() => limits.stop());
-  const { lease } = connection.identity;
-  lease?.hold((reason) => limits.end(reason));
-  connection.closed.then(() => lease?.release());
-  return limits;
 }
 
 /** How the audit log names a connection to a host behind this proxy. */
