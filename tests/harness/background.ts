@@ -35,9 +35,9 @@ export class Background implements AsyncDisposable {
     }
   }
 
-  /** Resolves when it has ended, by itself or by others. */
+  /** Resolves when it has ended, by itself or by others, and all it said is in `said`. */
   get status(): Promise<Deno.CommandStatus> {
-    return this.#child.status;
+    return Promise.all(this.#pumps).then(() => this.#child.status);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
