@@ -21,6 +21,7 @@ const packageOf: Readonly<Record<string, string>> = {
   curl: "curl",
   openssl: "openssl",
   asciinema: "asciinema",
+  faketime: "faketime",
   nc: "netcat-openbsd",
   xauth: "xauth",
   Xvfb: "xvfb",

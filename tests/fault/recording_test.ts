@@ -8,7 +8,7 @@ import { Recordings } from "../harness/recordings.ts";
 import { bin, eventually, must } from "../harness/run.ts";
 import { seededRandom } from "../harness/random.ts";
 import { Terminal } from "../harness/terminal.ts";
-import { assertNoGap, MAY_BE_LOST_MS, TICKS, ticksOf } from "../harness/ticks.ts";
+import { assertNoGap, interrupt, MAY_BE_LOST_MS, TICKS, ticksOf } from "../harness/ticks.ts";
 
 const seed = Math.floor(Math.random() * 2 ** 31);
 
@@ -36,15 +36,6 @@ async function onTerminal(joe: Person, command: string, wanted: RegExp): Promise
   } finally {
     await terminal.close();
   }
-}
-
-/** Until it is ended: a shell passes over a Ctrl-C that comes as a command of its loop ends. */
-async function interrupt(terminal: Terminal): Promise<void> {
-  await eventually("the end of the session", async () => {
-    await terminal.press("C-c");
-    await pause(300);
-    return /ended with status/.test(await terminal.screen());
-  });
 }
 
 async function eventsOf(cluster: Cluster, name: string) {

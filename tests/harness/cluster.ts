@@ -217,8 +217,8 @@ ssh_service:
   }
 
   /** Starts a daemon again, with the configuration it had. */
-  async restart(key: string): Promise<Daemon> {
-    const daemon = Daemon.start(["-c", `${this.dir}/${key}.yaml`], {}, this.#runsAs.get(key));
+  async restart(key: string, env: Record<string, string> = {}): Promise<Daemon> {
+    const daemon = Daemon.start(["-c", `${this.dir}/${key}.yaml`], env, this.#runsAs.get(key));
     this.daemons.set(key, daemon);
     await daemon.logged(/teleport is ready/i);
     return daemon;

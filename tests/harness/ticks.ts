@@ -1,5 +1,7 @@
 /** A program that shows ticks, and what a recording must have of them. */
 import assert from "node:assert/strict";
+import { eventually } from "./run.ts";
+import type { Terminal } from "./terminal.ts";
 
 /**
  * What was shown longer than this before a kill must be in the recording, in milliseconds. The
@@ -24,4 +26,16 @@ export function ticksOf(output: string): Tick[] {
 export function assertNoGap(ticks: Tick[]): void {
   assert.ok(ticks.length > 0, "no tick was recorded");
   assert.deepEqual(ticks.map(({ n }) => n), ticks.map((_, i) => i + 1));
+}
+
+/**
+ * Ends the program by Ctrl-C, pressed until it has ended: a shell passes over one that comes as a
+ * command of its loop ends.
+ */
+export async function interrupt(terminal: Terminal): Promise<void> {
+  await eventually("the end of the session", async () => {
+    await terminal.press("C-c");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return /ended with status/.test(await terminal.screen());
+  });
 }
