@@ -76,7 +76,8 @@ function printNextSteps(dir: string, state: State): void {
     [`tsh config > ${dir}/ssh_config`, "for stock ssh, scp, rsync, git:"],
     [`ssh -F ${dir}/ssh_config ${user}@${nodename}.${cluster}`, "a shell by OpenSSH"],
     [`tctl -c ${dir}/teleport.yaml users add alice ${user}`, "invite somebody"],
-    [`tail -f ${dir}/data/log/events.log`, "the audit log"],
+    ["tsh recordings ls", "what was recorded; `tsh play <id>` shows it"],
+    [`tctl -c ${dir}/teleport.yaml events watch`, "the audit log, as it is written"],
   ];
   const width = Math.max(...steps.map(([command]) => command.length));
   tell(`
